@@ -1,0 +1,41 @@
+# One image: the steps of every pipeline and the model server. Only the last layers change with the code.
+ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim-bookworm
+
+FROM ${PYTHON_IMAGE} AS environment
+ENV UV_PROJECT_ENVIRONMENT=/opt/venv UV_NO_CACHE=1 UV_PYTHON_DOWNLOADS=never PYC_INVALIDATION_MODE=unchecked-hash
+RUN python3 -m venv /uv && /uv/bin/pip install --quiet --no-cache-dir "uv>=0.9,<1"
+WORKDIR /app
+COPY pyproject.toml uv.lock ./
+# The executor of a step needs kfp alone, none of its 60 MB of dependencies: the same locked version and hash, --no-deps.
+RUN /uv/bin/uv sync --locked --no-default-groups --no-install-project --python "$(command -v python3)" \
+ && /uv/bin/uv export --quiet --locked --only-group local | awk '/^[^ ]/ {kfp = /^kfp==/} kfp' >/tmp/kfp.txt \
+ && /uv/bin/uv pip install --quiet --no-deps --require-hashes --python /opt/venv -r /tmp/kfp.txt \
+ && find /opt/venv -type d -name tests -prune -exec rm -rf {} + \
+ && /opt/venv/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
+
+FROM environment AS code
+COPY core core
+COPY components components
+COPY serving serving
+COPY usecases usecases
+RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash .
+
+FROM ${PYTHON_IMAGE}
+RUN cd / && rm -rf usr/lib/python3*/ensurepip usr/local/lib/python3*/ensurepip usr/local/lib/python3*/site-packages/* usr/local/bin/pip* usr/local/bin/wheel \
+    usr/lib/python3/dist-packages usr/bin/pip*
+COPY --from=environment /opt/venv /opt/venv
+ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/tmp MLFLOW_DISABLE_TELEMETRY=true
+WORKDIR /app
+COPY --from=code /app/core core
+COPY --from=code /app/components components
+COPY --from=code /app/serving serving
+COPY --from=code /app/usecases usecases
+USER 10001:10001
+ARG GIT_SHA=""
+ARG IMAGE=""
+ENV GIT_SHA=$GIT_SHA IMAGE=$IMAGE
+LABEL org.opencontainers.image.title="kubeflow-mlops-template" \
+      org.opencontainers.image.description="Steps and model server" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.revision=$GIT_SHA
+CMD ["python", "-m", "serving"]

@@ -1,0 +1,60 @@
+# The front door: people and CI run the same.    make run USECASE=wine SET="train.max_trials=3"
+USECASE ?= flights
+MLOPS := .venv/bin/mlops
+ENVIRONMENT := .venv/.synced
+REVISION = $(shell git describe --always --dirty --abbrev=40 --exclude '*')
+TAG = $(or $(IMAGE),localhost/kubeflow-mlops-template:$(REVISION))
+BUILDER = $(shell command -v docker || command -v podman || command -v buildah || echo docker)
+if_started = if [ -f $(ENVIRONMENT) ]; then $(MLOPS) platform $(1); else echo 'Nothing is running: nothing was ever started here.'; fi
+
+.PHONY: help run status stop platform compile submit schema image test lint format bench clean
+
+help:
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@printf '\nVariables: USECASE=flights (a folder in usecases/), SET="train.max_trials=3 ..." (overrides for one run), IMAGE=name:tag, PYTHON=python3.12\n'
+
+##@ On this machine
+run: $(ENVIRONMENT) ## Train, judge, register and serve USECASE, from its data to a tested server
+	@$(MLOPS) run $(USECASE) $(foreach pair,$(SET),--set '$(pair)')
+
+status: ## What is running, and where
+	@$(call if_started,status)
+
+stop: ## Stop every server that was started here
+	@$(call if_started,down)
+
+platform: $(ENVIRONMENT) ## Start the S3 and the MLflow server alone
+	@$(MLOPS) platform up
+
+##@ On Kubeflow
+compile: $(ENVIRONMENT) ## Write the YAML of every pipeline to pipelines/compiled, for IMAGE
+	@$(MLOPS) compile
+
+submit: $(ENVIRONMENT) ## Run USECASE on the Kubeflow that KFP_ENDPOINT names
+	@$(MLOPS) submit $(USECASE) $(foreach pair,$(SET),--set '$(pair)')
+
+image: ## Build IMAGE, the steps and the server, with docker, podman or buildah
+	@$(BUILDER) build --build-arg GIT_SHA=$(REVISION) --build-arg IMAGE=$(TAG) -t $(TAG) .
+
+schema: $(ENVIRONMENT) ## Print the JSON schema of a use case's config.yaml
+	@$(MLOPS) schema
+
+##@ On the code
+test: $(ENVIRONMENT) ## Everything that needs no cluster and no patience
+	@.venv/bin/pytest -n 2 --dist loadgroup -m 'not slow and not cluster'
+
+lint: $(ENVIRONMENT) ## ruff and mypy
+	@.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy
+
+format: $(ENVIRONMENT) ## Put the code into shape
+	@.venv/bin/ruff check --fix && .venv/bin/ruff format
+
+bench: $(ENVIRONMENT) ## Measure: seconds and memory of each step
+	@.venv/bin/python -m benchmarks
+
+clean: stop ## Remove all that was made here: the environment, the servers' data, the caches
+	@rm -rf .venv .uv .local .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find . -type d -name __pycache__ -prune -exec rm -rf {} +
+
+$(ENVIRONMENT): pyproject.toml uv.lock
+	@sh .ci/environment

@@ -1,0 +1,1 @@
+"""Deploy: a registered version into service, proven there, or not at all."""

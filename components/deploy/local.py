@@ -1,0 +1,114 @@
+"""The laptop's form of a deployment: one server process a use case, remembered in `serving/<usecase>.json` below MLOPS_HOME."""
+
+import fcntl
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import requests
+
+from core import processes
+from core.processes import Process
+from core.registry import Version
+
+SECONDS = 60  # until a server is ready
+
+
+@dataclass(frozen=True)
+class Served:
+    """What serves a use case."""
+
+    usecase: str
+    version: str
+    uri: str
+    digest: str
+    port: int
+    process: Process
+
+    @property
+    def address(self) -> str:
+        """Where it answers."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def remember(self) -> None:
+        """Make this the server of the use case, in one step."""
+        path = _folder() / f"{self.usecase}.json"
+        draft = path.with_suffix(".new")
+        draft.write_text(json.dumps(asdict(self), indent=2))
+        draft.replace(path)
+
+
+@contextmanager
+def change(name: str) -> Iterator[None]:
+    """Let one process at a time change what serves a use case; the lock goes with the process that holds it."""
+    with (_folder() / f"{name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def serving(name: str) -> Served | None:
+    """Return what serves a use case now, if its process lives."""
+    path = _folder() / f"{name}.json"
+    if not path.exists():
+        return None
+    document = json.loads(path.read_text())
+    served = Served(**{**document, "process": Process(**document["process"])})
+    return served if processes.alive(served.process) else None
+
+
+def start(version: Version) -> Served:
+    """Start a server of a version on a port of its own and wait until it is ready.
+
+    Raises:
+        UserError: It ended, or was not ready in time.
+    """
+    port = processes.free_port()
+    command = [
+        sys.executable,
+        "-m",
+        "serving",
+        "--uri",
+        version.uri,
+        "--digest",
+        version.digest,
+        "--name",
+        version.name,
+        "--version",
+        version.version,
+    ]
+    root = str(Path(__file__).resolve().parents[2])
+    environment = {key: value for key, value in os.environ.items() if key.startswith("AWS_") or key in ("PATH", "HOME", "LANG", "TMPDIR")}
+    log = _folder().parent / "logs" / f"serving-{version.name}-{version.version}.log"
+    log.parent.mkdir(exist_ok=True)
+    process = processes.start(f"serving-{version.name}", [*command, "--port", str(port)], environment | {"PYTHONPATH": root}, log, cwd=Path(root))
+    served = Served(version.name, version.version, version.uri, version.digest, port, process)
+    try:
+        processes.wait_until(lambda: _is_ready(served), process, SECONDS, f"the server of {version.name}, version {version.version}")
+    except BaseException:
+        stop(served)
+        raise
+    return served
+
+
+def stop(served: Served) -> None:
+    """End a server after it has answered what it had begun."""
+    processes.stop(served.process)
+
+
+def _is_ready(served: Served) -> bool:
+    with requests.Session() as session:
+        session.trust_env = False
+        try:
+            return session.get(f"{served.address}/v2/health/ready", timeout=2).ok
+        except requests.RequestException:
+            return False
+
+
+def _folder() -> Path:
+    folder = Path(os.environ["MLOPS_HOME"], "serving")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

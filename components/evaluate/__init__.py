@@ -1,0 +1,1 @@
+"""Evaluate: the challenger against the champion on the same test rows."""

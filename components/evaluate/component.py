@@ -1,0 +1,45 @@
+"""The Kubeflow face of evaluate."""
+
+from kfp import dsl
+
+from components.step import step
+
+
+@step
+def evaluate(
+    config: dict,  # type: ignore[type-arg]
+    table: dsl.Input[dsl.Dataset],
+    model: dsl.Input[dsl.Model],
+    metrics: dsl.Output[dsl.Metrics],
+    curves: dsl.Output[dsl.ClassificationMetrics],
+    page: dsl.Output[dsl.HTML],
+    golden: dsl.Output[dsl.Dataset],
+) -> bool:
+    """Judge the challenger: by the champion on the same test rows, or, without one, by a dummy and the config's floor.
+
+    Args:
+        config: The use case.
+        table: Parquet, one row an example, with a `split` column.
+        model: The challenger.
+        metrics: The challenger's metrics on the test rows.
+        curves: ROC and confusion matrix, of a classifier.
+        page: The plots and the slices.
+        golden: Some test rows and the challenger's answers to them, which every server must repeat; its metadata name
+            the version that the challenger was judged against, empty without one.
+
+    Returns:
+        Whether the challenger should serve.
+    """
+    from components.evaluate.judge import judge
+    from core.tracking import record
+
+    with record("evaluate", config) as run:
+        verdict = judge(run, table.path, model.path, metrics.path, curves.path, page.path, golden.path)
+        for name, value in verdict.metrics.items():
+            metrics.log_metric(name, value)
+        if verdict.roc:
+            curves.log_roc_curve(*verdict.roc)
+        if verdict.confusion:
+            curves.log_confusion_matrix(*verdict.confusion)
+        golden.metadata["judged_against"] = verdict.champion
+        return verdict.better

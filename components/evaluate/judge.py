@@ -1,0 +1,139 @@
+"""The verdict: who answers better on the test rows, and how sure that is."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from components.evaluate import figures
+from components.evaluate.compare import Comparison, compare, dummy
+from components.evaluate.golden import choose
+from components.evaluate.page import write
+from core.bundle import load_model, unpack
+from core.config import UseCase
+from core.errors import UserError
+from core.metrics import METRICS, Predictions, score
+from core.mlflow_api import NotFound
+from core.predict import predict
+from core.registry import Version
+from core.registry import champion as find_champion
+from core.storage import read
+from core.tables import examples
+from core.tracking import Run
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What evaluate decided.
+
+    Attributes:
+        better: Whether the challenger should serve.
+        champion: The version that it was judged against, empty without one.
+        metrics: The challenger's, on the test rows.
+        roc: False and true positive rates and thresholds of a binary classifier.
+        confusion: Class names and the matrix of a classifier.
+    """
+
+    better: bool
+    champion: str
+    metrics: dict[str, float]
+    roc: tuple[list[float], list[float], list[float]] | None
+    confusion: tuple[list[str], list[list[int]]] | None
+
+
+def judge(run: Run, table: str, model: str, metrics: str, curves: str, page: str, golden: str) -> Verdict:
+    """Judge the challenger and write what was found.
+
+    Args:
+        run: The step's notes.
+        table: The table that transform made.
+        model: The challenger, in skops' format.
+        metrics: Where its metrics are written, as JSON.
+        curves: Where ROC and confusion matrix are written, as JSON.
+        page: Where the page of plots is written.
+        golden: Where the golden rows and answers are written, as JSON.
+
+    Raises:
+        UserError: The rows do not suffice for a verdict, or the champion cannot be asked.
+    """
+    usecase = run.usecase
+    challenger = load_model(Path(model).read_bytes())
+    rows, truth = examples(table, usecase, "test")
+    answers = predict(challenger, rows, truth)
+    values = _measure(usecase, answers)
+    if not np.isfinite(values[usecase.metric]):
+        raise UserError(f"{usecase.metric} cannot be computed on the test rows: they hold one class only; deliver more data or change the split")
+    champion = find_champion(usecase.name)
+    rival, name = _rival(usecase, table, champion, answers)
+    comparison, rival_values = compare(usecase, answers, rival), _measure(usecase, rival)
+    better, reason = decide(usecase, comparison, name, is_first=champion is None)
+    slices = figures.slices(usecase, rows, answers, rival)
+    drawn = figures.draw(usecase, answers, challenger, slices, name)
+    verdict = Verdict(better, champion.version if champion else "", _finite(values), figures.roc(answers), figures.confusion(answers, challenger))
+    run.artifacts["evaluation.html"] = write(usecase, drawn, slices, values, rival_values, name, reason, page)
+    run.artifacts |= {f"plots/{title}.svg": svg.encode() for title, svg in drawn.items()}
+    Path(metrics).write_text(json.dumps(verdict.metrics))
+    Path(curves).write_text(json.dumps({"roc": verdict.roc, "confusion": verdict.confusion}))
+    Path(golden).write_text(json.dumps(asdict(choose(usecase, rows, challenger)), ensure_ascii=False))
+    run.metrics |= {f"rival.{key}": value for key, value in _finite(rival_values).items()}
+    _note(run, verdict, comparison, name, reason)
+    return verdict
+
+
+def decide(usecase: UseCase, comparison: Comparison, rival: str, *, is_first: bool) -> tuple[bool, str]:
+    """Decide, and say why in one sentence.
+
+    Better means: the whole interval of the improvement lies above `evaluate.min_improvement`; a first model must reach the floor, too.
+    """
+    title = METRICS[usecase.metric].title
+    better = comparison.low > usecase.evaluate.min_improvement
+    figures = (
+        f"{title} {comparison.challenger:.4f} against {comparison.rival:.4f} of {rival}, better by {comparison.difference:+.4f} "
+        f"[{comparison.low:+.4f}, {comparison.high:+.4f}] at {usecase.evaluate.confidence:.0%} confidence"
+    )
+    sign = 1 if usecase.greater_is_better else -1
+    if is_first and sign * comparison.challenger < sign * usecase.evaluate.floor:
+        return False, f"no champion: the challenger misses the floor of {usecase.evaluate.floor} ({figures})"
+    if is_first:
+        return (
+            better,
+            f"the challenger becomes the first champion: {figures}"
+            if better
+            else f"no champion: the challenger is not better than {rival}: {figures}",
+        )
+    return better, f"the challenger becomes champion: {figures}" if better else f"the champion stays: {figures}"
+
+
+def _rival(usecase: UseCase, table: str, champion: Version | None, answers: Predictions) -> tuple[Predictions, str]:
+    """Ask the champion about the same rows; without one, the dummy."""
+    if champion is None:
+        _, learnt = examples(table, usecase, "train")
+        return dummy(usecase, learnt, answers), "a dummy"
+    try:
+        bundle = unpack(read(champion.uri), champion.digest)
+        rows, truth = examples(table, usecase, "test", bundle.manifest.inputs)
+    except (UserError, NotFound) as error:
+        raise UserError(f"the champion, version {champion.version}, cannot be asked: {error}") from error
+    return predict(load_model(bundle.model), rows, truth), f"version {champion.version}"
+
+
+def _measure(usecase: UseCase, answers: Predictions) -> dict[str, float]:
+    """Compute every metric that fits the task."""
+    return {name: score(name, answers) for name, metric in METRICS.items() if usecase.task in metric.tasks}
+
+
+def _finite(values: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if np.isfinite(value)}
+
+
+def _note(run: Run, verdict: Verdict, comparison: Comparison, rival: str, reason: str) -> None:
+    compared = {"difference": comparison.difference, "difference_low": comparison.low, "difference_high": comparison.high}
+    run.metrics |= {f"test.{name}": value for name, value in verdict.metrics.items()} | compared
+    run.tags |= {
+        "better": str(verdict.better).lower(),
+        "reason": reason,
+        "judged_against": rival,
+        "plots": json.dumps([path.split("/")[1].removesuffix(".svg") for path in run.artifacts if path.startswith("plots/")]),
+    }
+    run.summary = reason.partition(":")[0] if verdict.champion == "" else reason.partition(", better by")[0]

@@ -1,0 +1,1 @@
+"""Extract: the sources that the config names, as Parquet."""

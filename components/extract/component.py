@@ -1,0 +1,20 @@
+"""The Kubeflow face of extract."""
+
+from kfp import dsl
+
+from components.step import step
+
+
+@step
+def extract(config: dict, tables: dsl.Output[dsl.Dataset]) -> None:  # type: ignore[type-arg]
+    """Copy every source that the config names into one Parquet file.
+
+    Args:
+        config: The use case.
+        tables: A folder with `<source>.parquet` for each source; its metadata hold the content's SHA-256 and the row counts.
+    """
+    from components.extract.extract import extract
+    from core.tracking import record
+
+    with record("extract", config) as run:
+        tables.metadata.update(extract(run, tables.path))

@@ -1,0 +1,38 @@
+"""The model card, which MLflow shows as the version's description."""
+
+from typing import Any
+
+from core.config import UseCase
+from core.metrics import METRICS
+from core.registry import Version
+from core.tables import SPLITS
+
+
+def write(usecase: UseCase, version: Version, steps: list[dict[str, Any]]) -> str:
+    """Write the card in Markdown, from what the steps of the run left in MLflow."""
+    notes = [_notes(run) for run in steps]
+    metrics, tags, parameters = ({key: value for note in notes for key, value in note[section].items()} for section in ("metrics", "tags", "params"))
+    title = METRICS[usecase.metric].title
+    tested, validated = (_number(metrics.get(f"{rows}.{usecase.metric}")) for rows in ("test", "validation"))
+    learnt, chosen, judged = (_number(metrics.get(f"rows.{split}")) for split in SPLITS)
+    lines = [
+        f"**{usecase.description}**",
+        "",
+        f"- Task: {usecase.task}, target `{usecase.target}`",
+        f"- Model: {parameters.get('candidate')} (`{parameters.get('estimator')}`)",
+        f"- {title} on the test rows: {tested}, on the validation rows: {validated}",
+        f"- Verdict: {tags.get('reason', 'none')}",
+        f"- Rows: {learnt} to learn from, {chosen} to choose by, {judged} to judge by",
+        f"- Reads {len(usecase.features.names)} columns: {', '.join(usecase.features.names)}",
+        f"- Data: SHA-256 `{tags.get('data.sha256', 'unknown')}`",
+        f"- Served form: `{version.uri}`, `{version.digest}`",
+    ]
+    return "\n".join(lines)
+
+
+def _notes(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {section: {item["key"]: item["value"] for item in run["data"].get(section, [])} for section in ("metrics", "params", "tags")}
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}" if float(value).is_integer() else f"{value:.4f}"

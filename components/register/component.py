@@ -1,0 +1,24 @@
+"""The Kubeflow face of register."""
+
+from kfp import dsl
+
+from components.step import step
+
+
+@step
+def register(config: dict, model: dsl.Input[dsl.Model], golden: dsl.Input[dsl.Dataset]) -> str:  # type: ignore[type-arg]
+    """Register the challenger.
+
+    Args:
+        config: The use case.
+        model: The challenger.
+        golden: Rows and the answers that its served form must repeat; its metadata name the champion that it was judged against.
+
+    Returns:
+        The registered version's number.
+    """
+    from components.register.register import register
+    from core.tracking import record
+
+    with record("register", config) as run:
+        return register(run, model.path, golden.path, golden.metadata["judged_against"])

@@ -1,0 +1,111 @@
+"""Make the served form, prove it, store it, register it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sklearn
+
+from components.register.card import write
+from core import registry
+from core.bundle import Bundle, Golden, Input, Manifest, Output, differences, digest, dump_model, frame, load_model, pack, plain, unpack
+from core.config import UseCase
+from core.errors import UserError
+from core.storage import write as store
+from core.tables import inputs
+from core.tracking import Run, identity, run_id, steps
+
+
+def register(run: Run, model: str, golden: str, judged_against: str) -> str:
+    """Register the challenger; a second time with the same model finds the version of the first.
+
+    Args:
+        run: The step's notes.
+        model: The fitted pipeline, in skops' format.
+        golden: Rows and answers of training, as JSON.
+        judged_against: The champion that it was found better than, empty without one.
+
+    Returns:
+        The version's number.
+
+    Raises:
+        UserError: The served form answers otherwise than the model, or a server refuses.
+    """
+    usecase = run.usecase
+    pipeline, expected = load_model(Path(model).read_bytes()), Golden(**json.loads(Path(golden).read_text()))
+    data = pack(served_form(usecase, pipeline, expected))
+    prove(data, expected)
+    uri = f"s3://models/{usecase.name}/{digest(data).removeprefix('sha256:')}.zip"
+    store(uri, data, "application/zip")
+    version = registry.find(usecase.name, run_id(), digest(data))
+    number = version.version if version else _log_model(usecase, pipeline, expected, run)
+    made = registry.Version(usecase.name, number, uri, digest(data), judged_against)
+    registry.tag(made, made.tags | {"kfp.pipeline_run_id": run_id(), "engine": "scikit-learn"} | identity())
+    registry.describe(made, write(usecase, made, steps(usecase)))
+    registry.set_alias(usecase.name, "challenger", number)
+    run.tags |= {"version": number, "digest": digest(data)}
+    run.metrics["served_form_mib"] = len(data) / 2**20
+    run.summary = f"version {number}, {len(data) / 1e6:.1f} MB, {len(expected.rows)} golden rows repeated"
+    return number
+
+
+def served_form(usecase: UseCase, pipeline: Any, golden: Golden) -> Bundle:
+    """Put together what the server reads."""
+    classes = plain(pipeline.classes_) if hasattr(pipeline, "classes_") else None
+    answers = [Output("predict", _datatype(classes))] + ([Output("predict_proba", "FP64")] if classes else [])
+    versions = {"scikit-learn": sklearn.__version__, "numpy": np.__version__}
+    manifest = Manifest(
+        usecase.name, usecase.task, usecase.target, "scikit-learn", inputs(usecase), tuple(answers), tuple(classes) if classes else None, versions
+    )
+    return Bundle(manifest, golden, dump_model(pipeline))
+
+
+def prove(data: bytes, golden: Golden) -> None:
+    """Read the served form as a server does, and compare its answers with those of training.
+
+    Raises:
+        UserError: They differ.
+    """
+    bundle = unpack(data, digest(data))
+    model = load_model(bundle.model)
+    rows = frame({item.name: [row[item.name] for row in golden.rows] for item in bundle.manifest.inputs}, bundle.manifest.inputs)
+    probabilities = plain(model.predict_proba(rows)) if golden.predict_proba else None
+    found = differences(golden, plain(model.predict(rows)), probabilities)
+    if found:
+        raise UserError(f"the served form answers otherwise than the model that was trained, so it is not registered: {'; '.join(found[:3])}")
+
+
+def _datatype(classes: list[Any] | None) -> Any:
+    if classes is None:
+        return "FP64"
+    return {bool: "BOOL", int: "INT64", float: "FP64"}.get(type(classes[0]), "BYTES")
+
+
+def _log_model(usecase: UseCase, pipeline: Any, golden: Golden, run: Run) -> str:
+    """Log the pipeline as an MLflow model with signature and input example, and register it."""
+    import mlflow
+    from mlflow.models import infer_signature
+
+    read: tuple[Input, ...] = inputs(usecase)
+    example = frame({item.name: [row[item.name] for row in golden.rows[:5]] for item in read}, read)
+    rows = frame({item.name: [row[item.name] for row in golden.rows] for item in read}, read)
+    with mlflow.start_run(run_id=run.id):
+        info = mlflow.sklearn.log_model(
+            pipeline,
+            name="model",
+            signature=infer_signature(rows, pipeline.predict(rows)),
+            input_example=example,
+            pip_requirements=[f"scikit-learn=={sklearn.__version__}", f"numpy=={np.__version__}", "pandas"],
+            serialization_format="skops",
+            skops_trusted_types=_trusted(pipeline),
+            registered_model_name=usecase.name,
+        )
+    return str(info.registered_model_version)
+
+
+def _trusted(pipeline: Any) -> list[str]:
+    import skops.io
+
+    found: list[str] = skops.io.get_untrusted_types(data=skops.io.dumps(pipeline))
+    return found

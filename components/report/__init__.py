@@ -1,0 +1,1 @@
+"""Report: what the run did and decided, on one page, whatever happened."""

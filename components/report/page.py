@@ -1,0 +1,70 @@
+"""The run's page: decision, figures, plots, cost of each step."""
+
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from core.config import UseCase
+from core.metrics import METRICS
+from core.reports import render
+from core.tables import SPLITS
+
+if TYPE_CHECKING:
+    from components.report.report import Step
+
+BODY = """
+<p class="note">{{ usecase.description }}</p>
+<section class="{{ "bad" if failed else "good" }}"><b>{{ "The run failed." if failed else "The run succeeded." }}</b> {{ outcome }}</section>
+{% if steps %}
+<h2>Steps</h2>
+<table><tr><th>step</th><th>what came out</th><th class="n">seconds</th><th style="width:16%"></th><th class="n">CPU seconds</th><th class="n">peak memory</th></tr>
+{% for step in steps %}<tr><td>{{ step.name }}</td><td>{{ step.tags.summary if step.status == "FINISHED" else "failed" }}</td>
+<td class="n">{{ "%.1f" | format(step.metrics.seconds or 0) }}</td><td><div class="bar" style="width:{{ (100 * (step.metrics.seconds or 0) / longest) | round }}%"></div></td>
+<td class="n">{{ "%.1f" | format(step.metrics.cpu_seconds or 0) }}</td><td class="n">{{ "%.0f" | format(step.metrics.peak_memory_mib or 0) }} MiB</td></tr>{% endfor %}
+</table>
+{% endif %}
+{% if metrics %}
+<h2>Test rows</h2>
+<table><tr><th>metric</th><th class="n">challenger</th><th class="n">{{ rival }}</th></tr>
+{% for title, (own, other) in metrics.items() %}<tr><td>{{ title }}</td><td class="n">{{ own | short }}</td><td class="n">{{ other | short }}</td></tr>{% endfor %}</table>
+<p class="note">The challenger: {{ model }}.</p>
+{% endif %}
+{% if plots %}<h2>Plots</h2><div class="plots">{% for plot in plots %}<div>{{ plot }}</div>{% endfor %}</div>{% endif %}
+{% if data %}<h2>Data</h2>
+<table><tr><th>rows of</th><th class="n"></th></tr>{% for name, rows in data.items() %}<tr><td>{{ name }}</td><td class="n">{{ rows | short }}</td></tr>{% endfor %}</table>{% endif %}
+<h2>To repeat it</h2>
+<table>{% for name, value in about.items() %}<tr><td>{{ name }}</td><td><code>{{ value }}</code></td></tr>{% endfor %}</table>
+"""
+
+
+def write(usecase: UseCase, steps: "list[Step]", outcome: str, failed: bool, plots: dict[str, str], about: dict[str, str]) -> str:
+    """Render the page."""
+    known = {step.name: step for step in steps}
+    measured = known["evaluate"].metrics if "evaluate" in known else {}
+    extracted = known["extract"].tags.get("data.sha256") if "extract" in known else None
+    return render(
+        f"{usecase.name}: training",
+        BODY,
+        usecase=usecase,
+        steps=steps,
+        outcome=outcome[:1].upper() + outcome[1:],
+        failed=failed,
+        longest=max([step.metrics.get("seconds", 0.0) for step in steps] + [1e-9]),
+        metrics={
+            metric.title: (measured[f"test.{name}"], measured.get(f"rival.{name}")) for name, metric in METRICS.items() if f"test.{name}" in measured
+        },
+        model=known["train"].tags.get("summary", "") if "train" in known else "",
+        rival=known["evaluate"].tags.get("judged_against", "") if "evaluate" in known else "",
+        plots=[Markup(svg[svg.index("<svg") :]) for svg in plots.values()],  # noqa: S704  (our own drawings)
+        data=_rows(known),
+        about=about | ({"data.sha256": extracted} if extracted else {}),
+    )
+
+
+def _rows(known: "dict[str, Step]") -> dict[str, Any]:
+    """Count the rows of the raw tables and of each split."""
+    counted = {
+        name: {key.removeprefix("rows."): value for key, value in step.metrics.items() if key.startswith("rows.")} for name, step in known.items()
+    }
+    raw, splits = counted.get("extract", {}), counted.get("transform", {})
+    return {f"source {name}": raw[name] for name in sorted(raw)} | {f"split {name}": splits[name] for name in SPLITS if name in splits}

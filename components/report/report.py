@@ -1,0 +1,94 @@
+"""Collect what the steps left in MLflow and write one page of it."""
+
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from components.report.page import write
+from core import mlflow_api, tracking
+from core.config import UseCase, parse
+from core.errors import UserError
+
+ORDER = ("extract", "validate", "transform", "train", "evaluate", "register", "deploy")
+
+
+@dataclass
+class Step:
+    """How one step went."""
+
+    name: str
+    status: str
+    metrics: dict[str, float] = field(default_factory=dict)
+    parameters: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    artifacts: str = ""
+
+
+def report(config: dict[str, Any], failed: bool, path: str) -> None:
+    """Write the report, keep a copy in MLflow, end the run there.
+
+    Without MLflow the page still says what is known.
+
+    Args:
+        config: The use case, as the pipeline's parameter carries it.
+        failed: Whether a step failed.
+        path: Where the page is written.
+    """
+    usecase = parse(config)
+    try:
+        steps = collect(usecase)
+        page = write(usecase, steps, outcome(steps, failed), failed, _plots(steps), _about())
+        Path(path).write_text(page, encoding="utf-8")
+        _close(usecase, page, failed, outcome(steps, failed))
+    except (UserError, mlflow_api.NotFound) as error:
+        Path(path).write_text(write(usecase, [], f"what the steps did is not known: {error}", True, {}, _about()), encoding="utf-8")
+        print(f"failed: {error}", flush=True)
+        raise SystemExit(1) from error
+    print(f"done: {sum(step.metrics.get('seconds', 0) for step in steps):.0f} s in {len(steps)} steps", flush=True)
+
+
+def collect(usecase: UseCase) -> list[Step]:
+    """Return the steps that left something behind, in the order of the pipeline."""
+    found = {}
+    for run in tracking.steps(usecase):
+        notes = {section: {item["key"]: item["value"] for item in run["data"].get(section, [])} for section in ("metrics", "params", "tags")}
+        name = notes["tags"].get("step", run["info"]["run_name"])
+        found[name] = Step(name, run["info"]["status"], notes["metrics"], notes["params"], notes["tags"], run["info"]["artifact_uri"])
+    return [found[name] for name in ORDER if name in found]
+
+
+def outcome(steps: list[Step], failed: bool) -> str:
+    """Say in one sentence what the run came to."""
+    known = {step.name: step for step in steps}
+    broken = next((step for step in steps if step.status == "FAILED"), None)
+    if broken:
+        return f"{broken.name} failed: {broken.tags.get('error', 'it left no word why')}"
+    if failed:
+        missing = next((name for name in ORDER if name not in known or known[name].status != "FINISHED"), "a step")
+        return f"{missing} was killed or could not start: it left no word why; its log may tell"
+    reason = known["evaluate"].tags.get("reason", "") if "evaluate" in known else "the run did not come to a verdict"
+    return f"{reason}; {known['deploy'].tags.get('summary', '')}" if "deploy" in known else reason
+
+
+def _plots(steps: list[Step]) -> dict[str, str]:
+    """Fetch the drawings of the evaluation."""
+    evaluation = next((step for step in steps if step.name == "evaluate" and step.status == "FINISHED"), None)
+    if evaluation is None:
+        return {}
+    listed = json.loads(evaluation.tags.get("plots", "[]"))
+    return {name: mlflow_api.get_artifact(evaluation.artifacts, f"plots/{name}.svg").decode() for name in listed}
+
+
+def _about() -> dict[str, str]:
+    return tracking.identity() | {"run": tracking.run_id(), "written": time.strftime("%Y-%m-%d %H:%M:%S %Z")}
+
+
+def _close(usecase: UseCase, page: str, failed: bool, sentence: str) -> None:
+    """Leave the page and the outcome on the pipeline run's MLflow run, and end it."""
+    run = tracking.parent(usecase)
+    mlflow_api.put_artifact(tracking.get(run)["info"]["artifact_uri"], "report.html", page.encode())
+    tracking.publish(run, {}, {}, {"outcome": sentence})
+    if not tracking.is_joined():
+        tracking.end(run, "FAILED" if failed else "FINISHED")

@@ -1,0 +1,25 @@
+"""The Kubeflow face of train."""
+
+from kfp import dsl
+
+from components.step import step
+
+
+@step
+def train(config: dict, table: dsl.Input[dsl.Dataset], model: dsl.Output[dsl.Model], trials: dsl.Output[dsl.HTML]) -> float:  # type: ignore[type-arg]
+    """Fit the candidate models and keep the best on the validation rows.
+
+    Args:
+        config: The use case.
+        table: Parquet, one row an example, with a `split` column.
+        model: The fitted scikit-learn pipeline, in skops' format.
+        trials: One line a trial: parameters, score, seconds.
+
+    Returns:
+        Score of the kept model on the validation rows, in the use case's metric.
+    """
+    from components.train.fit import fit
+    from core.tracking import record
+
+    with record("train", config) as run:
+        return fit(run, table.path, model.path, trials.path)

@@ -1,0 +1,1 @@
+"""Transform: the use case's `features()` over the raw tables, and the split."""

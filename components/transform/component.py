@@ -1,0 +1,21 @@
+"""The Kubeflow face of transform."""
+
+from kfp import dsl
+
+from components.step import step
+
+
+@step
+def transform(config: dict, raw: dsl.Input[dsl.Dataset], table: dsl.Output[dsl.Dataset]) -> None:  # type: ignore[type-arg]
+    """Make the one table that the model learns from.
+
+    Args:
+        config: The use case.
+        raw: A folder with `<source>.parquet` for each source.
+        table: Parquet, one row an example, with a `split` column; its metadata hold the rows and columns.
+    """
+    from components.transform.table import transform
+    from core.tracking import record
+
+    with record("transform", config) as run:
+        table.metadata.update(transform(run, raw.path, table.path))

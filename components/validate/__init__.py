@@ -1,0 +1,1 @@
+"""Validate: the raw tables against the contract in the config."""

@@ -1,0 +1,21 @@
+"""The Kubeflow face of validate."""
+
+from kfp import dsl
+
+from components.step import step
+
+
+@step
+def validate(config: dict, raw: dsl.Input[dsl.Dataset], page: dsl.Output[dsl.HTML]) -> None:  # type: ignore[type-arg]
+    """Check the raw tables against the contract, and stop the run if they break it.
+
+    Args:
+        config: The use case.
+        raw: A folder with `<source>.parquet` for each source.
+        page: The data report: a table a source, a line a column.
+    """
+    from components.validate.contract import validate
+    from core.tracking import record
+
+    with record("validate", config) as run:
+        validate(run, raw.path, page.path)

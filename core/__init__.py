@@ -1,0 +1,1 @@
+"""What every room stands on: configuration, object storage, tracking, tables, reports."""

@@ -1,0 +1,121 @@
+"""What the configuration says of the use case's code, its files and scikit-learn, held against them."""
+
+import importlib
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from core.config import Candidate, Problem, UseCase
+from core.errors import UserError
+
+FOLDER = Path(__file__).resolve().parent.parent / "usecases"
+IBIS_TYPES = {"integer": "int64", "number": "float64", "string": "string", "boolean": "boolean", "timestamp": "timestamp('UTC')", "date": "date"}
+TASK_ESTIMATOR = {"regression": "a regressor", "binary": "a classifier with predict_proba()", "multiclass": "a classifier with predict_proba()"}
+
+
+def code_problems(usecase: UseCase, folder: str) -> Iterator[Problem]:
+    """Yield what the configuration says of code and files that are not as it says.
+
+    Args:
+        usecase: The use case.
+        folder: Its folder's name.
+    """
+    if usecase.name != folder:
+        yield Problem(("name",), f"the folder is called {folder}: write name: {folder} or rename the folder")
+    for name, uri in usecase.sources.items():
+        if "://" not in uri and not list((FOLDER / folder).glob(uri)):
+            yield Problem(("sources", name), f"there is no file {uri} beside the config: add it or correct the path")
+    yield from _features_problems(usecase, folder)
+    for name, candidate in usecase.train.candidates.items():
+        yield from (Problem(("train", "candidates", name, *path), message) for path, message in _estimator_problems(usecase, candidate))
+
+
+def features(name: str) -> Any:
+    """Import a use case's `features` function.
+
+    Raises:
+        UserError: There is none, or its file does not import.
+    """
+    try:
+        return importlib.import_module(f"usecases.{name}.features").features
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith("usecases"):
+            raise UserError(f"usecases/{name}/features.py is missing: write the function features() there") from error
+        raise UserError(f"usecases/{name}/features.py imports {error.name}, which is not installed: add it to pyproject.toml") from error
+    except AttributeError as error:
+        raise UserError(f"usecases/{name}/features.py has no function features(): add it") from error
+    except SyntaxError as error:
+        raise UserError(f"usecases/{name}/features.py line {error.lineno}: {error.msg}: correct it") from error
+
+
+def estimator(path: str) -> Any:
+    """Import an estimator's class by its path.
+
+    Raises:
+        UserError: There is none.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except (ImportError, ValueError):
+        found = None
+    if not (inspect.isclass(found) and hasattr(found, "fit") and hasattr(found, "get_params")):
+        raise UserError(f"there is no estimator {path}: write the import path of a class with fit(), such as sklearn.linear_model.LogisticRegression")
+    return found
+
+
+def _features_problems(usecase: UseCase, folder: str) -> Iterator[Problem]:
+    """Run `features()` over tables of the contract's columns and no rows."""
+    import ibis
+
+    try:
+        function = features(folder)
+    except UserError as error:
+        yield Problem(("sources",), str(error))
+        return
+    wanted = inspect.signature(function).parameters.keys()
+    if wanted != usecase.contract.keys():
+        yield Problem(("sources",), f"features() takes {', '.join(wanted)}, the config names {', '.join(usecase.sources)}: make them the same")
+        return
+    tables = {
+        name: ibis.table({key: IBIS_TYPES[column.type] for key, column in contract.columns.items()}, name)
+        for name, contract in usecase.contract.items()
+    }
+    try:
+        made = set(function(**tables).columns)
+    except (ibis.common.exceptions.IbisError, AttributeError, TypeError) as error:
+        yield Problem(
+            ("contract",), f"features() fails on the columns that the contract names: {str(error).splitlines()[0]}: name them, or correct features.py"
+        )
+        return
+    for path, column in _columns_wanted(usecase):
+        if column not in made:
+            yield Problem(path, f"features() makes no column {column}: make it there or correct the name")
+
+
+def _columns_wanted(usecase: UseCase) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    yield ("target",), usecase.target
+    for kind in ("numeric", "categorical"):
+        yield from ((("features", kind, index), name) for index, name in enumerate(getattr(usecase.features, kind)))
+    if usecase.split.column:
+        yield ("split", "column"), usecase.split.column
+
+
+def _estimator_problems(usecase: UseCase, candidate: Candidate) -> Iterator[Problem]:
+    try:
+        found = estimator(candidate.estimator)
+    except UserError as error:
+        yield Problem(("estimator",), str(error))
+        return
+    known = inspect.signature(found).parameters
+    unknown = [(section, key) for section in ("parameters", "search") for key in getattr(candidate, section) if key not in known]
+    yield from (Problem(path, f"{found.__name__} has no such parameter: choose one of {', '.join(known)}") for path in unknown)
+    if not unknown and not _fits_task(found(**candidate.parameters), usecase.task):
+        yield Problem(("estimator",), f"{candidate.estimator} does not fit a {usecase.task} task: choose {TASK_ESTIMATOR[usecase.task]}")
+
+
+def _fits_task(instance: Any, task: str) -> bool:
+    from sklearn.base import is_regressor
+
+    return bool(is_regressor(instance)) if task == "regression" else not is_regressor(instance) and hasattr(instance, "predict_proba")

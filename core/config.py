@@ -1,0 +1,260 @@
+"""The use case: what a data scientist says, once, in `usecases/<name>/config.yaml`."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+
+from core.errors import UserError
+from core.metrics import METRICS
+
+SCHEMES = ("s3",)  # sources by address; without a scheme, a source is a file beside the config
+Task = Literal["binary", "multiclass", "regression"]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,40}$")]
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Integers = tuple[int, int]
+Floats = tuple[float, float]  # named here: in Range, int and float are keys
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Frozen(BaseModel):
+    """Refuses unknown keys, never changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Column(Frozen):
+    """What a column of a source promises."""
+
+    type: Literal["integer", "number", "string", "boolean", "timestamp", "date"]
+    nulls: float = Field(default=0.0, ge=0, le=1, description="Greatest share of rows that may be null.")
+    min: float | str | None = Field(default=None, description="Least value allowed.")
+    max: float | str | None = Field(default=None, description="Greatest value allowed.")
+    values: tuple[str, ...] | None = Field(default=None, description="The only values allowed.")
+
+
+class Rows(Frozen):
+    """How many rows a source has."""
+
+    min: int = Field(default=1, ge=1)
+    max: int | None = None
+
+
+class Contract(Frozen):
+    """What a source promises. Columns that it does not name may be there too."""
+
+    rows: Rows = Rows()
+    columns: dict[str, Column] = Field(min_length=1)
+    unique: tuple[tuple[str, ...], ...] = Field(default=(), description="Sets of columns that no two rows share.")
+
+
+class Features(Frozen):
+    """The columns of the table of `features()` that the model sees, in the order of the served model's inputs."""
+
+    numeric: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them: first the numeric, then the categorical."""
+        return self.numeric + self.categorical
+
+
+class Split(Frozen):
+    """Which rows the model learns from; what is left is the test set."""
+
+    by: Literal["time", "random"]
+    column: str | None = Field(default=None, description="The column of `features()` that orders the rows, when split by time.")
+    train: Fraction = 0.6
+    validation: Fraction = 0.2
+
+
+class Range(Frozen):
+    """Where the search looks for one parameter: exactly one of `int`, `float` and `choice`."""
+
+    int: Integers | None = None
+    float: Floats | None = None
+    choice: tuple[Any, ...] | None = Field(default=None, min_length=1)
+    log: bool = Field(default=False, description="Search `int` or `float` on a logarithmic scale.")
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "Range":
+        given = [kind for kind in ("int", "float", "choice") if getattr(self, kind) is not None]
+        if len(given) != 1:
+            raise ValueError("write exactly one of int: [low, high], float: [low, high], choice: [a, b, ...]")
+        bounds = self.int or self.float
+        if bounds and bounds[0] >= bounds[1]:
+            raise ValueError(f"the first bound must be below the second, not {bounds[0]} and {bounds[1]}")
+        if self.log and (not bounds or bounds[0] <= 0):
+            raise ValueError("log: true needs int or float bounds above 0")
+        return self
+
+
+class Preprocessing(Frozen):
+    """How the pipeline prepares the columns, fitted on the training rows alone."""
+
+    numeric: Literal["standard", "passthrough"] = Field(
+        default="standard", description="standard: median for missing values, then zero mean, unit variance."
+    )
+    categorical: Literal["onehot", "ordinal"] = "onehot"
+
+
+class Candidate(Frozen):
+    """A kind of model that the search may choose."""
+
+    estimator: str = Field(description="Import path of a scikit-learn estimator.", examples=["sklearn.linear_model.LogisticRegression"])
+    preprocessing: Preprocessing = Preprocessing()
+    parameters: dict[str, Any] = Field(default={}, description="Fixed parameters of the estimator.")
+    search: dict[str, Range] = Field(default={}, description="Parameters that the search chooses.")
+
+
+class Train(Frozen):
+    """The search for the best candidate on the validation rows."""
+
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    max_trials: int = Field(default=10, ge=1)
+    sample_rows: int | None = Field(default=None, ge=1, description="Search on so many training rows; the best is then fitted on all of them.")
+    candidates: dict[Name, Candidate] = Field(min_length=1)
+
+
+class Evaluate(Frozen):
+    """What a challenger must show on the test rows."""
+
+    floor: float = Field(description="The metric that a first champion must reach at least.")
+    min_improvement: float = Field(default=0.0, ge=0, description="How much better than the champion, at least, the whole interval must be.")
+    confidence: Fraction = 0.95
+    bootstrap: int = Field(default=500, ge=100, le=100_000)
+    slices: tuple[str, ...] = Field(default=(), description="Features by whose values the metric is shown.")
+
+
+class Limits(Frozen):
+    """What a step may use."""
+
+    memory: str = Field(default="1GB", pattern=r"^[0-9]+(MB|GB)$", description="DuckDB's memory limit.")
+
+
+class UseCase(Frozen):
+    """A use case: sources in, a judged and served model out."""
+
+    name: Name
+    description: str
+    task: Task
+    target: Identifier
+    metric: Literal[tuple(METRICS)]  # type: ignore[valid-type]
+    sources: dict[Identifier, str] = Field(min_length=1, description="s3://bucket/key, s3://bucket/prefix-*.parquet, or a path beside the config.")
+    contract: dict[str, Contract]
+    features: Features
+    split: Split
+    train: Train
+    evaluate: Evaluate
+    limits: Limits = Limits()
+
+    @property
+    def greater_is_better(self) -> bool:
+        """Whether a greater value of the metric is the better one."""
+        return METRICS[self.metric].greater_is_better
+
+
+class Problem(NamedTuple):
+    """One thing wrong with a document."""
+
+    path: tuple[str | int, ...]
+    message: str
+
+
+def parse(document: dict[str, Any]) -> UseCase:
+    """Make the use case of a document as a pipeline parameter carries it.
+
+    Raises:
+        UserError: The document is wrong; one line for each problem.
+    """
+    usecase, found = check(document)
+    if usecase is None:
+        raise UserError("\n".join(f"{'.'.join(map(str, problem.path))}: {problem.message}" for problem in found))
+    return usecase
+
+
+def check(document: dict[str, Any]) -> tuple[UseCase | None, list[Problem]]:
+    """Parse a document; with problems, there is no use case."""
+    try:
+        usecase = UseCase.model_validate(restored(document))
+    except ValidationError as error:
+        return None, [Problem(tuple(item["loc"]), _sentence(item)) for item in error.errors()]
+    found = list(_contradictions(usecase))
+    return (None if found else usecase), found
+
+
+def restored(value: Any) -> Any:
+    """Undo what a STRUCT parameter does: 1 travels as 1.0, and keys lose their order, so they are sorted everywhere."""
+    if isinstance(value, dict):
+        return {key: restored(item) for key, item in sorted(value.items())}
+    if isinstance(value, list):
+        return [restored(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _sentence(item: ErrorDetails) -> str:
+    match item["type"]:
+        case "extra_forbidden":
+            return "unknown key: remove it or correct its spelling"
+        case "missing":
+            return "missing: add it"
+        case _:
+            return f"{item['msg'].removeprefix('Value error, ')} (found {item['input']!r})"
+
+
+def _contradictions(usecase: UseCase) -> Iterator[Problem]:
+    """Yield what is named in one place and missing in another, and what cannot be meant."""
+    yield from _source_problems(usecase)
+    yield from _feature_problems(usecase)
+    yield from _split_problems(usecase)
+    yield from _search_problems(usecase)
+    if usecase.task not in METRICS[usecase.metric].tasks:
+        fitting = [name for name, metric in METRICS.items() if usecase.task in metric.tasks]
+        yield Problem(("metric",), f"{usecase.metric} does not measure a {usecase.task} model: choose one of {', '.join(fitting)}")
+
+
+def _source_problems(usecase: UseCase) -> Iterator[Problem]:
+    for name, uri in usecase.sources.items():
+        if "://" in uri and uri.partition("://")[0] not in SCHEMES:
+            known = ", ".join(f"{scheme}://..." for scheme in SCHEMES)
+            yield Problem(("sources", name), f"{uri} is of no known kind: write {known} or a path beside the config")
+        if name not in usecase.contract:
+            yield Problem(("sources", name), f"there is no contract for it: add contract.{name}")
+    for name, contract in usecase.contract.items():
+        if name not in usecase.sources:
+            yield Problem(("contract", name), f"there is no such source: name one of {', '.join(usecase.sources)}")
+        for index, columns in enumerate(contract.unique):
+            for column in sorted(set(columns) - contract.columns.keys()):
+                yield Problem(
+                    ("contract", name, "unique", index), f"{column} is not among the columns of contract.{name}: add it there or remove it here"
+                )
+
+
+def _feature_problems(usecase: UseCase) -> Iterator[Problem]:
+    names = usecase.features.names
+    if not names:
+        yield Problem(("features",), "no feature: name at least one numeric or categorical column")
+    for column in sorted({name for name in names if names.count(name) > 1}):
+        yield Problem(("features",), f"{column} is named twice: remove one")
+    if usecase.target in names:
+        yield Problem(("target",), f"{usecase.target} is also a feature, so the model would see the answer: remove it from features")
+    for index, column in enumerate(usecase.evaluate.slices):
+        if column not in names:
+            yield Problem(("evaluate", "slices", index), f"{column} is not a feature: name one of {', '.join(names)}")
+
+
+def _split_problems(usecase: UseCase) -> Iterator[Problem]:
+    if usecase.split.train + usecase.split.validation >= 1:
+        yield Problem(("split",), "train and validation leave no test rows: make their sum less than 1")
+    if (usecase.split.by == "time") != (usecase.split.column is not None):
+        yield Problem(("split",), "a split by time needs a column, a random one has none")
+
+
+def _search_problems(usecase: UseCase) -> Iterator[Problem]:
+    for name, candidate in usecase.train.candidates.items():
+        for parameter in sorted(candidate.parameters.keys() & candidate.search.keys()):
+            yield Problem(("train", "candidates", name, "search", parameter), "it is fixed under parameters too: remove one")
+    if usecase.train.max_trials < len(usecase.train.candidates):
+        yield Problem(("train", "max_trials"), f"every candidate needs a trial: write at least {len(usecase.train.candidates)}")

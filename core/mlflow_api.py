@@ -1,0 +1,121 @@
+"""MLflow's public REST API. A step that writes a few numbers need not pay for `import mlflow`, which costs as much as its work."""
+
+import os
+import time
+from functools import cache
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import requests
+
+from core import storage
+from core.errors import UserError
+
+PATIENCE = float(os.environ.get("MLOPS_MLFLOW_PATIENCE", "20"))  # seconds: the laptop's server starts beside the first steps
+
+
+class NotFound(Exception):
+    """What was asked for is not there."""
+
+
+def call(method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Make one call of the API.
+
+    Args:
+        method: GET or POST, ...
+        path: Below `api/2.0/mlflow/`.
+        body: The query of a GET, else the JSON body.
+
+    Raises:
+        NotFound: The server knows no such thing.
+        UserError: The server cannot be reached, or refuses.
+    """
+    where = {"params": body} if method == "GET" else {"json": body}
+    answer = _send(method, f"api/2.0/mlflow/{path}", **where)
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def put_artifact(artifact_uri: str, path: str, data: bytes) -> None:
+    """Write one artifact of a run, through the server where it proxies them, else straight to S3."""
+    if artifact_uri.startswith("s3://"):
+        storage.write(f"{artifact_uri}/{path}", data)
+        return
+    root = urlsplit(artifact_uri).path.strip("/")
+    _send("PUT", f"api/2.0/mlflow-artifacts/artifacts/{quote(f'{root}/{path}')}", data=data)
+
+
+def get_artifact(artifact_uri: str, path: str) -> bytes:
+    """Read one artifact of a run."""
+    if artifact_uri.startswith("s3://"):
+        return storage.read(f"{artifact_uri}/{path}")
+    root = urlsplit(artifact_uri).path.strip("/")
+    content: bytes = _send("GET", f"api/2.0/mlflow-artifacts/artifacts/{quote(f'{root}/{path}')}").content
+    return content
+
+
+def uri() -> str:
+    """Return the address of the tracking server.
+
+    Raises:
+        UserError: It is not set, or is no HTTP address.
+    """
+    address = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not address.startswith(("http://", "https://")):
+        raise UserError(
+            "the MLflow server is not configured: set MLFLOW_TRACKING_URI to its http address (`mlops platform env` prints the local one)"
+        )
+    return address.rstrip("/")
+
+
+def _send(method: str, path: str, **request: Any) -> requests.Response:
+    _wait(uri())
+    try:
+        answer = _session().request(method, f"{uri()}/{path}", timeout=60, **request)
+    except requests.RequestException as error:
+        raise _unreachable() from error
+    if answer.ok:
+        return answer
+    code, message = _refusal(answer)
+    if code == "RESOURCE_DOES_NOT_EXIST" or answer.status_code == requests.codes.not_found:
+        raise NotFound(message)
+    if answer.status_code in (requests.codes.unauthorized, requests.codes.forbidden):
+        raise UserError(f"MLflow at {uri()} refuses access: correct MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD")
+    raise UserError(f"MLflow at {uri()} refuses {path}: {message}")
+
+
+def _refusal(answer: requests.Response) -> tuple[str, str]:
+    try:
+        body = answer.json()
+        return body.get("error_code", ""), body.get("message", answer.text[:300])
+    except (ValueError, AttributeError):
+        return "", f"HTTP {answer.status_code}: {answer.text[:300]}"
+
+
+@cache
+def _session() -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False  # no proxy between a step and its server
+    name, password = os.environ.get("MLFLOW_TRACKING_USERNAME"), os.environ.get("MLFLOW_TRACKING_PASSWORD")
+    if name and password:
+        session.auth = (name, password)
+    return session
+
+
+@cache
+def _wait(address: str) -> None:
+    """Wait, once a process, until the server answers."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            if _session().get(f"{address}/health", timeout=5).ok:
+                return
+        except requests.RequestException:
+            pass
+        if time.monotonic() > end:
+            raise _unreachable()
+        time.sleep(0.1)
+
+
+def _unreachable() -> UserError:
+    return UserError(f"MLflow at {uri()} does not answer: start it (`mlops platform up`) or correct MLFLOW_TRACKING_URI")

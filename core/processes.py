@@ -1,0 +1,172 @@
+"""Server processes that outlive the command that started them."""
+
+import os
+import re
+import secrets
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from core.errors import UserError
+
+# Below the ports that Linux (32768 up) and macOS (49152 up) give to outgoing connections: none of these takes it before the server listens.
+LOWEST_PORT, HIGHEST_PORT = 10_000, 32_000
+
+CAUSE = re.compile(
+    r"no space left on device|disk is full|address already in use|permission denied|read-only file system|^F\d{4} |^panic: ", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class Process:
+    """One started process. Pid and time of creation together are its identity, since the system uses pids again."""
+
+    name: str
+    pid: int
+    created: float
+    log: str
+
+
+def start(name: str, command: Sequence[str], env: Mapping[str, str], log: Path, cwd: Path | None = None) -> Process:
+    """Start a process that goes on when this one ends, its output appended to the log file. Returns at once."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as output:
+        output.write(f"{_header(name)} {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
+        output.flush()
+        child = subprocess.Popen(command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+    child.returncode = 0  # it may outlive us: no warning that it still runs
+    return Process(name, child.pid, psutil.Process(child.pid).create_time(), str(log))
+
+
+def alive(process: Process) -> bool:
+    """Whether this very process runs: not another one under its pid, nor what is left of it after its death."""
+    with suppress(psutil.Error):
+        found = psutil.Process(process.pid)
+        return _same(found, process) and _running(found)
+    return False
+
+
+def stop(process: Process, seconds: float = 10.0) -> bool:
+    """End a process with all that it started and wait until they are gone.
+
+    Args:
+        process: What to end. A process that only has the same pid is left alone.
+        seconds: How long it may take to end by itself (SIGTERM) before it is killed.
+
+    Returns:
+        Whether there was something to end.
+    """
+    found = bool(_family(process))
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for member in _family(process):
+            with suppress(psutil.Error):
+                member.send_signal(number)
+        if _gone(process, seconds):
+            break
+    return found
+
+
+def find(argument: str) -> list[Process]:
+    """Find the processes that have this argument in their command line: what a killed command started and could not remember."""
+    found = psutil.process_iter(["cmdline", "create_time"])
+    return [Process("", each.pid, each.info["create_time"], "") for each in found if argument in (each.info["cmdline"] or [])]
+
+
+def free_port() -> int:
+    """Choose a port of the loopback interface that nobody listens on."""
+    while not is_free(port := LOWEST_PORT + secrets.randbelow(HIGHEST_PORT - LOWEST_PORT)):
+        pass
+    return port
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this port of the loopback interface."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    # macOS lets us bind beside a server that listens on all interfaces, so ask whether one answers.
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def wait_until(ready: Callable[[], bool], process: Process, seconds: float, what: str) -> None:
+    """Wait until a started server is ready.
+
+    Args:
+        ready: Asks the server.
+        process: The server's process.
+        seconds: How long to wait at most.
+        what: The server's name in an error.
+
+    Raises:
+        UserError: It died, with the reason that its log gives, or took too long.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        if not alive(process):
+            raise UserError(f"{what} ended while it started: {_reason(process)} (whole log: {process.log})")
+        if ready():
+            return
+        if time.monotonic() > deadline:
+            raise UserError(f"{what} does not answer after {seconds:.0f} s: see {process.log}")
+        time.sleep(0.05)
+
+
+def _same(found: psutil.Process, process: Process) -> bool:
+    # The time is derived from the clock, which may be put right meanwhile; no system comes round to the same pid within two seconds.
+    return abs(found.create_time() - process.created) < 2
+
+
+def _running(found: psutil.Process) -> bool:
+    with suppress(ChildProcessError):
+        os.waitpid(found.pid, os.WNOHANG)  # only a parent can take its dead child off the process table
+    # A killed process is a zombie while its last threads still hold its files.
+    return found.is_running() and (found.status() != psutil.STATUS_ZOMBIE or found.num_threads() > 1)
+
+
+def _family(process: Process) -> list[psutil.Process]:
+    """Return the process and what it started: they share its session, also after its death, and no pid is used again while its session lives."""
+    with suppress(psutil.Error):
+        if not _same(psutil.Process(process.pid), process):
+            return []
+    return list(_session(process.pid))
+
+
+def _session(leader: int) -> Iterator[psutil.Process]:
+    for pid in psutil.pids():
+        with suppress(OSError, psutil.Error):
+            if os.getsid(pid) == leader and _running(member := psutil.Process(pid)):
+                yield member
+
+
+def _gone(process: Process, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while left := _family(process):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.02)
+    return not left
+
+
+def _reason(process: Process) -> str:
+    """Return the last line of the log, since this start, that names a cause; else the last line at all."""
+    with Path(process.log).open("rb") as file:
+        file.seek(max(0, Path(process.log).stat().st_size - 65_536))
+        text = file.read().decode(errors="replace").rpartition(_header(process.name))[2]
+    lines = [line.strip() for line in text.splitlines()[1:] if line.strip()]
+    causes = [line for line in lines if CAUSE.search(line)]
+    return (causes or lines or ["its log is empty"])[-1][:300]
+
+
+def _header(name: str) -> str:
+    return f"--- {name} started"

@@ -1,0 +1,110 @@
+"""The model registry: versions, and the two aliases `challenger` and `champion`."""
+
+from dataclasses import dataclass
+
+from core.errors import Conflict
+from core.mlflow_api import NotFound, call
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered version of a model.
+
+    Attributes:
+        name: The registered model: the use case.
+        version: Its number, as MLflow writes it.
+        uri: Where its served form lies.
+        digest: SHA-256 of the served form, `sha256:...`.
+        judged_against: The champion's version when it was judged, empty without one.
+    """
+
+    name: str
+    version: str
+    uri: str
+    digest: str
+    judged_against: str
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """How the registry remembers what it has no field for."""
+        return {"serving.uri": self.uri, "serving.digest": self.digest, "judged_against": self.judged_against}
+
+
+def get(name: str, version: str) -> Version | None:
+    """Find a version by its number."""
+    try:
+        return _parse(call("GET", "model-versions/get", {"name": name, "version": version})["model_version"])
+    except NotFound:
+        return None
+
+
+def aliased(name: str, alias: str) -> Version | None:
+    """Find the version that an alias names."""
+    try:
+        aliases = call("GET", "registered-models/get", {"name": name})["registered_model"].get("aliases", [])
+    except NotFound:
+        return None
+    number = next((item["version"] for item in aliases if item["alias"] == alias), None)
+    return get(name, str(number)) if number else None
+
+
+def champion(name: str) -> Version | None:
+    """Find the version that should serve."""
+    return aliased(name, "champion")
+
+
+def find(name: str, run: str, digest: str) -> Version | None:
+    """Find the version that a run has registered before, of the same served form."""
+    condition = f"name = '{name}' AND tag.`kfp.pipeline_run_id` = '{run}' AND tag.`serving.digest` = '{digest}'"
+    found = call("GET", "model-versions/search", {"filter": condition, "max_results": 1}).get("model_versions", [])
+    return _parse(found[0]) if found else None
+
+
+def set_alias(name: str, alias: str, version: str) -> None:
+    """Let an alias name a version."""
+    call("POST", "registered-models/alias", {"name": name, "alias": alias, "version": version})
+
+
+def tag(version: Version, tags: dict[str, str]) -> None:
+    """Set tags of a version."""
+    for key, value in tags.items():
+        call("POST", "model-versions/set-tag", {"name": version.name, "version": version.version, "key": key, "value": value})
+
+
+def describe(version: Version, card: str) -> None:
+    """Set the version's description, in Markdown."""
+    call("PATCH", "model-versions/update", {"name": version.name, "version": version.version, "description": card})
+
+
+def require_champion(challenger: Version) -> None:
+    """Refuse a challenger if the champion is no longer the one that it was judged against.
+
+    Raises:
+        Conflict: It is another one by now.
+    """
+    now = champion(challenger.name)
+    number = now.version if now else ""
+    if number != challenger.judged_against:
+        was = f"version {challenger.judged_against}" if challenger.judged_against else "none"
+        raise Conflict(
+            f"the champion of {challenger.name} is version {number or 'none'} now, the challenger was judged against {was}: run the pipeline again"
+        )
+
+
+def promote(challenger: Version) -> None:
+    """Make the challenger the champion, and note on it who was before.
+
+    Raises:
+        Conflict: The champion is no longer the one that it was judged against.
+    """
+    require_champion(challenger)
+    tag(challenger, {"previous": challenger.judged_against})
+    set_alias(challenger.name, "champion", challenger.version)
+
+
+def _parse(item: dict[str, object]) -> Version:
+    pairs = item.get("tags", [])
+    tags = {pair["key"]: pair["value"] for pair in pairs} if isinstance(pairs, list) else {}
+    return Version(
+        str(item["name"]), str(item["version"]), tags.get("serving.uri", ""), tags.get("serving.digest", ""), tags.get("judged_against", "")
+    )

@@ -1,0 +1,49 @@
+"""The look of every page that the project writes: self-contained HTML, one type scale, few colours."""
+
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+BLUE, ORANGE, GREY = "#2563a8", "#c2571a", "#6b7280"  # of the plots; BLUE and GREY also stand in PAGE
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{{ title }}</title>
+<style>
+:root { color-scheme: light; --line: #e5e7eb; --soft: #f6f7f9; --grey: #6b7280; --blue: #2563a8; --green: #1f7a4d; --red: #b42318; }
+body { font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; color: #1f2937; max-width: 1060px; margin: 2.5rem auto; padding: 0 1.5rem; }
+h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .25rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; } small, .note { color: var(--grey); font-size: .85rem; font-weight: 400; }
+table { border-collapse: collapse; width: 100%; } th { text-align: left; color: var(--grey); font-size: .8rem; font-weight: 600; } th, td { padding: .32rem .7rem .32rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; } td.n + td:not(.n), th.n + th:not(.n) { padding-left: .9rem; } .scroll { overflow-x: auto; } .mark { color: var(--blue); }
+.good, .bad { border-left: 4px solid var(--green); background: var(--soft); padding: .7rem 1rem; margin: 1rem 0; } .bad { border-color: var(--red); } .bad h2 { margin: 0; color: var(--red); } .good b { color: var(--green); } .bad b { color: var(--red); }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(400px, 1fr)); gap: 1.2rem; } .plots svg { width: 100%; height: auto; }
+.bar { margin-top: .42rem; background: var(--blue); height: .6rem; border-radius: 2px; min-width: 1px; opacity: .75; }
+code { background: var(--soft); padding: .1rem .3rem; border-radius: 3px; font-size: .88em; overflow-wrap: anywhere; } a { color: var(--blue); } ul { margin: .4rem 0; padding-left: 1.2rem; }
+</style></head><body><h1>{{ title }}</h1>{{ body }}</body></html>
+"""
+
+
+def render(title: str, body: str, **values: Any) -> str:
+    """Render a page.
+
+    Args:
+        title: Its heading.
+        body: A Jinja template; what it inserts is escaped unless it is `Markup`.
+        values: What the template needs.
+    """
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters["short"] = short
+    return environment.from_string(PAGE).render(title=title, body=Markup(environment.from_string(body).render(**values)))  # noqa: S704  (escaped by the inner template)
+
+
+def short(value: Any, digits: int = 4) -> str:
+    """Write a number with sensible digits, a missing value as a hyphen."""
+    if value is None or value == "" or value != value:
+        return "-"
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return str(value)[:40]
+    if number.is_integer() and abs(number) < 1e15:
+        return f"{int(number):,}" if abs(number) >= 10_000 else f"{int(number)}"  # 2013 may be a year
+    return f"{number:,.1f}" if abs(number) >= 1000 else f"{number:.{digits}g}"

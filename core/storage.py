@@ -1,0 +1,99 @@
+"""Object storage: any server that speaks S3, through minio-py."""
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import urllib3
+from minio import Minio
+from minio.error import MinioException, S3Error
+
+from core.errors import UserError
+
+ENVIRONMENT = ("AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+
+
+def split(uri: str) -> tuple[str, str]:
+    """Split `s3://bucket/key` into bucket and key."""
+    parts = urlsplit(uri)
+    if parts.scheme != "s3" or not parts.netloc:
+        raise UserError(f"{uri} is not an S3 address: write s3://bucket/key")
+    return parts.netloc, parts.path.lstrip("/")
+
+
+def client() -> Minio:
+    """Connect to the S3 server that the environment names.
+
+    Raises:
+        UserError: A variable is missing.
+    """
+    missing = [name for name in ENVIRONMENT if not os.environ.get(name)]
+    if missing:
+        raise UserError(f"object storage is not configured: set {', '.join(missing)} (`mlops platform env` prints the local ones)")
+    endpoint = urlsplit(os.environ["AWS_ENDPOINT_URL_S3"])
+    return Minio(
+        endpoint=endpoint.netloc,
+        access_key=os.environ["AWS_ACCESS_KEY_ID"],
+        secret_key=os.environ["AWS_SECRET_ACCESS_KEY"],
+        region=os.environ.get("AWS_REGION", "us-east-1"),
+        secure=endpoint.scheme == "https",
+        http_client=urllib3.PoolManager(
+            timeout=urllib3.Timeout(connect=5, read=60),
+            retries=urllib3.Retry(total=3, backoff_factor=0.3, status_forcelist=(500, 502, 503, 504)),
+            maxsize=16,
+        ),
+    )
+
+
+@contextmanager
+def errors(what: str) -> Iterator[None]:
+    """Turn an S3 failure inside the block into one sentence about `what` (an address)."""
+    try:
+        yield
+    except S3Error as error:
+        cures = {
+            "NoSuchBucket": f"bucket {error.bucket_name or what} does not exist: create it or correct the address",
+            "NoSuchKey": "there is no such object: correct the address",
+            "AccessDenied": "access denied: the credentials may not use it (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)",
+            "InvalidAccessKeyId": "the access key is unknown: correct AWS_ACCESS_KEY_ID",
+            "SignatureDoesNotMatch": "the secret key is wrong: correct AWS_SECRET_ACCESS_KEY",
+        }
+        raise UserError(f"{what}: {cures.get(error.code or '', f'{error.code}: {error.message}')}") from error
+    except (MinioException, urllib3.exceptions.HTTPError) as error:
+        server = os.environ.get("AWS_ENDPOINT_URL_S3")
+        raise UserError(
+            f"{what}: the S3 server at {server} does not answer: start it (`mlops platform up`) or correct AWS_ENDPOINT_URL_S3"
+        ) from error
+
+
+def read(uri: str) -> bytes:
+    """Return a whole object: for small ones."""
+    bucket, key = split(uri)
+    with errors(uri):
+        response = client().get_object(bucket, key)
+        try:
+            return response.data
+        finally:
+            response.close()
+            response.release_conn()
+
+
+def write(uri: str, data: bytes, content_type: str = "application/octet-stream") -> None:
+    """Put an object in one request: it is there whole or not at all."""
+    bucket, key = split(uri)
+    with errors(uri):
+        client().put_object(bucket, key, io.BytesIO(data), len(data), content_type=content_type)
+
+
+def upload(path: Path, uri: str) -> None:
+    """Put a file, or every file below a folder under the address as a prefix."""
+    bucket, key = split(uri)
+    connection = client()
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    with errors(uri):
+        for file in files:
+            name = key if file == path else f"{key}/{file.relative_to(path).as_posix()}"
+            connection.fput_object(bucket, name, str(file))

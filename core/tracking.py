@@ -1,0 +1,223 @@
+"""What a step leaves in MLflow: one parent run a pipeline run, a nested run a step, a nested run a trial.
+
+With KFP's own MLflow plugin (MLFLOW_RUN_ID is set) a step joins the run that the plugin made for it.
+"""
+
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import psutil
+
+from core.config import UseCase, parse
+from core.errors import UserError
+from core.mlflow_api import NotFound, call, put_artifact
+
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+TAG_LIMIT = 5000  # characters of a tag's value that every MLflow store takes
+BATCH = 1000  # metrics of one call
+
+
+@dataclass
+class Run:
+    """A step's notes, published when the step ends. A test may read them without a server."""
+
+    name: str
+    usecase: UseCase
+    parameters: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    artifacts: dict[str, bytes] = field(default_factory=dict)
+    datasets: list[dict[str, Any]] = field(default_factory=list)
+    summary: str = ""
+    live: bool = False
+
+    @cached_property
+    def id(self) -> str:
+        """The MLflow run of this step: the one that KFP's plugin made, or a new one below the pipeline run's."""
+        return os.environ.get("MLFLOW_RUN_ID") or create(
+            self.usecase, self.name, parent=parent(self.usecase), started=_started(), tags={"step": self.name}
+        )
+
+    def trial(self, name: str, started: float, parameters: dict[str, Any], metrics: dict[str, float]) -> None:
+        """Publish one trial of a search as a nested run."""
+        if self.live:
+            child = create(self.usecase, name, parent=self.id, started=started, tags={"trial": "true"})
+            publish(child, parameters, metrics, {})
+            end(child, "FINISHED")
+
+    def dataset(self, name: str, digest: str, source: str, columns: dict[str, str], rows: int, context: str) -> None:
+        """Note a dataset that the step used, for MLflow's lineage."""
+        schema = json.dumps({"mlflow_colspec": [{"name": key, "type": kind} for key, kind in columns.items()]})
+        data = {
+            "name": name,
+            "digest": digest[:36],
+            "source_type": "s3" if source.startswith("s3:") else "local",
+            "source": json.dumps({"uri": source}),
+        }
+        self.datasets.append(
+            {
+                "tags": [{"key": "mlflow.data.context", "value": context}],
+                "dataset": data | {"schema": schema, "profile": json.dumps({"num_rows": rows})},
+            }
+        )
+
+    def close(self, status: Status) -> None:
+        """Publish everything."""
+        publish(self.id, self.parameters, self.metrics | _resources(), self.tags | {"summary": self.summary})
+        if self.datasets:
+            call("POST", "runs/log-inputs", {"run_id": self.id, "datasets": self.datasets})
+        if self.artifacts:
+            address = get(self.id)["info"]["artifact_uri"]
+            for path, data in self.artifacts.items():
+                put_artifact(address, path, data)
+        if not is_joined():
+            end(self.id, status)
+
+
+@contextmanager
+def record(name: str, config: dict[str, Any]) -> Iterator[Run]:
+    """Run a step's work, and leave in MLflow and on stdout how it went.
+
+    A user's mistake ends the process with exit code 1 and one sentence, without a traceback.
+
+    Args:
+        name: The step.
+        config: The use case, as the pipeline's parameter carries it.
+    """
+    run = None
+    try:
+        run = Run(name, parse(config), live=True)
+        yield run
+        run.close("FINISHED")
+        print(f"done: {run.summary}", flush=True)
+    except BaseException as error:
+        sentence = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        print(f"failed: {sentence}", flush=True)
+        if run and not isinstance(error, KeyboardInterrupt):
+            _leave_behind(run, sentence)
+        if isinstance(error, UserError):
+            sys.exit(1)
+        raise
+
+
+def parent(usecase: UseCase) -> str:
+    """Find the pipeline run's MLflow run, or make it."""
+    if is_joined():
+        tags = {tag["key"]: tag["value"] for tag in get(os.environ["MLFLOW_RUN_ID"])["data"].get("tags", [])}
+        return str(tags.get("mlflow.parentRunId", os.environ["MLFLOW_RUN_ID"]))
+    found = _search(usecase, f"tags.`kfp.pipeline_run_id` = '{run_id()}'")
+    if found:
+        return str(found[0]["info"]["run_id"])
+    document = usecase.model_dump_json(exclude_defaults=True)
+    tags = identity() | {"kfp.pipeline_run_id": run_id(), "config": document[:TAG_LIMIT], "mlflow.note.content": usecase.description}
+    return create(usecase, f"training-{time.strftime('%Y%m%d-%H%M%S')}", tags=tags)
+
+
+def is_joined() -> bool:
+    """Tell whether KFP's own plugin made this step's run: then the plugin ends it, too."""
+    return "MLFLOW_RUN_ID" in os.environ
+
+
+def steps(usecase: UseCase) -> list[dict[str, Any]]:
+    """Return the runs of this pipeline run's steps, the newest of each, in the order of their start."""
+    found = _search(usecase, f"tags.`mlflow.parentRunId` = '{parent(usecase)}'")
+    newest = {run["info"]["run_name"]: run for run in sorted(found, key=lambda run: run["info"]["start_time"])}
+    return sorted(newest.values(), key=lambda run: run["info"]["start_time"])
+
+
+def identity() -> dict[str, str]:
+    """What makes the run repeatable: the code and the image."""
+    return {"git.sha": os.environ.get("GIT_SHA", "unknown"), "image": os.environ.get("IMAGE") or "none, this machine's environment"}
+
+
+def run_id() -> str:
+    """Return the pipeline run's id."""
+    found = os.environ.get("KFP_RUN_ID")
+    if not found:
+        raise UserError("KFP_RUN_ID is not set: a step runs inside a pipeline; start one with `mlops run` or `mlops submit`")
+    return found
+
+
+def create(usecase: UseCase, name: str, *, tags: dict[str, str], parent: str | None = None, started: float | None = None) -> str:
+    """Create a run in the use case's experiment and return its id."""
+    every = tags | {"mlflow.user": os.environ.get("USER", "pipeline")} | ({"mlflow.parentRunId": parent} if parent else {})
+    body = {
+        "experiment_id": _experiment(usecase.name),
+        "run_name": name,
+        "start_time": int((started or time.time()) * 1000),
+        "tags": [{"key": key, "value": value} for key, value in every.items()],
+    }
+    return str(call("POST", "runs/create", body)["run"]["info"]["run_id"])
+
+
+def publish(run: str, parameters: dict[str, Any], metrics: dict[str, float], tags: dict[str, str]) -> None:
+    """Log to a run in as few calls as there can be."""
+    now = int(time.time() * 1000)
+    body = {
+        "run_id": run,
+        "params": [{"key": key, "value": str(value)[:TAG_LIMIT]} for key, value in parameters.items()],
+        "metrics": [{"key": key, "value": value, "timestamp": now, "step": 0} for key, value in metrics.items()][:BATCH],
+        "tags": [{"key": key, "value": value[:TAG_LIMIT]} for key, value in tags.items()],
+    }
+    call("POST", "runs/log-batch", body)
+
+
+def end(run: str, status: Status) -> None:
+    """End a run."""
+    call("POST", "runs/update", {"run_id": run, "status": status, "end_time": int(time.time() * 1000)})
+
+
+def get(run: str) -> dict[str, Any]:
+    """Return a run as MLflow's API gives it."""
+    found: dict[str, Any] = call("GET", "runs/get", {"run_id": run})["run"]
+    return found
+
+
+def _search(usecase: UseCase, condition: str) -> list[dict[str, Any]]:
+    body = {"experiment_ids": [_experiment(usecase.name)], "filter": condition, "max_results": 1000}
+    found: list[dict[str, Any]] = call("POST", "runs/search", body).get("runs", [])
+    return found
+
+
+def _experiment(name: str) -> str:
+    for _ in range(2):
+        try:
+            return str(call("GET", "experiments/get-by-name", {"experiment_name": name})["experiment"]["experiment_id"])
+        except NotFound:
+            try:
+                return str(call("POST", "experiments/create", {"name": name})["experiment_id"])
+            except UserError:  # another run made it in between
+                continue
+    raise UserError(f"MLflow has no experiment {name} and lets none be made: look whether it is among the deleted ones, and restore it")
+
+
+def _leave_behind(run: Run, sentence: str) -> None:
+    """Say in MLflow why the step failed, if MLflow can be reached: the step's own error is the one to show."""
+    try:
+        run.tags["error"] = sentence
+        run.close("FAILED")
+    except (UserError, NotFound) as error:
+        print(f"not in MLflow either: {error}", flush=True)
+
+
+def _started() -> float:
+    return psutil.Process().create_time()
+
+
+def _resources() -> dict[str, float]:
+    """Wall and CPU seconds, and peak resident memory in MiB, of this process and its ended children."""
+    own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {
+        "seconds": time.time() - _started(),
+        "cpu_seconds": own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime,
+        "peak_memory_mib": own.ru_maxrss * unit / 2**20,
+    }

@@ -1,0 +1,60 @@
+"""The terminal: one line a step."""
+
+import time
+
+from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
+from rich.spinner import Spinner
+from rich.text import Text
+
+from local.runner import Step
+
+TAIL = 12  # lines of a failed step's log
+
+
+class Display:
+    """Shows steps as they start and end; without a terminal, a line when each ends."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._live: Live | None = None
+
+    def started(self, name: str) -> None:
+        """Show a spinner and the seconds."""
+        if self.console.is_terminal:
+            self._live = Live(_Running(name), console=self.console, refresh_per_second=8, transient=True)
+            self._live.start()
+
+    def ended(self, step: Step) -> None:
+        """Replace it by what came out."""
+        self.close()
+        first, *more = (step.error or step.summary).splitlines() or [""]
+        colour = "red" if step.error else "green"
+        self.console.print(f"[{colour}]{'✗' if step.error else '✓'}[/]  {_columns(step.name, step.seconds)}{escape(first)}", soft_wrap=True)
+        for line in more:
+            self.console.print(f"{'':25}{escape(line)}", soft_wrap=True)
+
+    def close(self) -> None:
+        """Give the terminal back."""
+        if self._live:
+            self._live.stop()
+            self._live = None
+
+
+class _Running:
+    def __init__(self, name: str) -> None:
+        self.name, self.since, self.spinner = name, time.monotonic(), Spinner("dots")
+
+    def __rich__(self) -> Text:
+        return Text.assemble(self.spinner.render(time.monotonic()), "  ", _columns(self.name, time.monotonic() - self.since))  # type: ignore[arg-type]
+
+
+def _columns(name: str, seconds: float) -> str:
+    return f"{name:12}{seconds:6.1f} s  "
+
+
+def tail(step: Step) -> str:
+    """Return the last lines of a step's log, without the input that kfp prints first."""
+    lines = [line for line in step.log.read_text(errors="replace").rpartition("\n}\n")[2].splitlines() if line.strip()]
+    return "\n".join(f"  | {line}" for line in lines[-TAIL:])

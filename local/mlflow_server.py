@@ -1,0 +1,33 @@
+"""The MLflow server of the laptop: runs and models in SQLite, artifacts through it to the S3 server."""
+
+import os
+import sys
+from pathlib import Path
+
+
+def command(port: int, folder: Path) -> list[str]:
+    """Write the server's command line."""
+    return [
+        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
+        *("--allowed-hosts", "localhost:*,127.0.0.1:*"),
+        *("--backend-store-uri", mark(folder), "--artifacts-destination", "s3://mlflow"),
+    ]
+
+
+def mark(folder: Path) -> str:
+    """Return the argument by which the server of this folder can be told from others."""
+    return f"sqlite:///{folder / 'mlflow.db'}"
+
+
+def environment(s3_address: str, access_key: str, secret_key: str) -> dict[str, str]:
+    """Return the variables that the server reads: its own, and boto3's, which must not look into the user's AWS configuration."""
+    return {
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_S3_ENDPOINT_URL": s3_address,
+        "AWS_ENDPOINT_URL_S3": s3_address,
+        "AWS_ACCESS_KEY_ID": access_key,
+        "AWS_SECRET_ACCESS_KEY": secret_key,
+        "AWS_REGION": "us-east-1",
+        "AWS_CONFIG_FILE": os.devnull,
+    }

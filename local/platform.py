@@ -1,0 +1,199 @@
+"""The embedded platform: one S3 server and one MLflow server for a checkout, started once and found again by every later command."""
+
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from core import processes
+from core.errors import UserError
+from core.processes import Process
+from local import health, mlflow_server, model_servers, ports, s3
+from local.state import Platform, home, load, save
+
+__all__ = ["Platform", "ServerStatus", "down", "environment", "home", "status", "up", "wait_for_mlflow"]
+
+LEAST_FREE_MB = 200
+SLOWEST_START = 120.0  # seconds: MLflow imports for long on a busy machine
+
+# The servers get these settings from us alone, whatever the user's shell has for the same libraries.
+FOREIGN = ("AWS_", "MLFLOW_", "_MLFLOW_", "S3_", "WEED_")
+
+
+@dataclass(frozen=True)
+class ServerStatus:
+    """How one server is doing. `starting` is a process that does not answer (yet)."""
+
+    name: str
+    address: str
+    pid: int | None
+    state: Literal["up", "starting", "down"]
+    log: str
+
+
+def up(wait: bool = True) -> Platform:
+    """Start what is not running yet; what runs is left as it is.
+
+    Args:
+        wait: Also wait for MLflow, which takes some seconds longer than S3.
+
+    Returns:
+        The platform: S3 answers and has its buckets.
+
+    Raises:
+        UserError: A port, the disk or the folder is not to be had, or a server died.
+    """
+    with _locked():
+        _refuse_full_disk()
+        platform = _with_mlflow(_with_s3(load()))
+        _wait_for_s3(platform)
+    if wait:
+        wait_for_mlflow(platform)
+    return platform
+
+
+def wait_for_mlflow(platform: Platform) -> None:
+    """Wait until MLflow answers."""
+    _wait(platform.mlflow, "MLflow", lambda: health.answers(platform.mlflow_port, "/health"))
+
+
+def down() -> list[str]:
+    """End all servers, those of models too, and wait until they are gone.
+
+    Returns:
+        Names of the servers that were running.
+    """
+    if not home().exists():
+        return []
+    with _locked():
+        platform = load()
+        copies = {server.name: [server.process] for server in model_servers.recorded(home())}
+        copies |= {"mlflow": _copies("mlflow", platform.mlflow), "s3": _copies("s3", platform.s3)}
+        with ThreadPoolExecutor() as pool:
+            found = list(pool.map(_stop, copies.values()))
+    return [name for name, was_running in zip(copies, found, strict=True) if was_running]
+
+
+def status() -> list[ServerStatus]:
+    """Tell how each server is doing; nothing is started."""
+    platform = load()
+    return [
+        _status("s3", platform.s3, platform.s3_port, "/healthz"),
+        _status("mlflow", platform.mlflow, platform.mlflow_port, "/health"),
+        *(_status(server.name, server.process, server.port, "/v2/health/ready") for server in model_servers.recorded(home())),
+    ]
+
+
+def environment(platform: Platform) -> dict[str, str]:
+    """Return the variables by which every process finds the platform."""
+    exempt = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    direct = ",".join(dict.fromkeys([*filter(None, exempt.split(",")), "127.0.0.1", "localhost"]))
+    return {
+        "MLOPS_HOME": str(home()),
+        "AWS_ENDPOINT_URL_S3": platform.s3_address,
+        "AWS_ACCESS_KEY_ID": platform.access_key,
+        "AWS_SECRET_ACCESS_KEY": platform.secret_key,
+        "AWS_REGION": "us-east-1",
+        "MLFLOW_TRACKING_URI": platform.mlflow_address,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "NO_PROXY": direct,
+        "no_proxy": direct,
+    }
+
+
+@contextmanager
+def _locked() -> Iterator[None]:
+    """Let one command at a time start or end servers. What the file system refuses becomes one sentence."""
+    try:
+        home().mkdir(parents=True, exist_ok=True)
+        with (home() / "platform.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(_disk_full(str(error.strerror))) from error
+        raise UserError(f"{home()} cannot be written ({error.strerror}): correct its permissions or set MLOPS_HOME to another folder") from error
+
+
+def _refuse_full_disk() -> None:
+    free = shutil.disk_usage(home()).free // 1_000_000
+    if free < LEAST_FREE_MB:
+        raise UserError(_disk_full(f"{free} MB free"))
+
+
+def _disk_full(how: str) -> str:
+    return f"the disk of {home()} is full ({how}, at least {LEAST_FREE_MB} MB needed): make room or set MLOPS_HOME to a folder on another disk"
+
+
+def _with_s3(platform: Platform) -> Platform:
+    if _runs(platform.s3) and ports.fixed("MLOPS_S3_PORT") in (None, platform.s3_port):
+        return platform
+    _stop(_copies("s3", platform.s3))
+    port = ports.choose("MLOPS_S3_PORT", platform.s3_port, s3.ports)
+    # The port is written down before the server starts. An MLflow that knows another one is forgotten here, so that it is started anew.
+    platform = save(replace(platform, s3_port=port, s3=None, mlflow=platform.mlflow if port == platform.s3_port else None))
+    command = s3.command(port, _folder("s3"))
+    return save(replace(platform, s3=_start("s3", command, s3.environment(platform.access_key, platform.secret_key))))
+
+
+def _with_mlflow(platform: Platform) -> Platform:
+    if _runs(platform.mlflow) and ports.fixed("MLOPS_MLFLOW_PORT") in (None, platform.mlflow_port):
+        return platform
+    _stop(_copies("mlflow", platform.mlflow))
+    port = ports.choose("MLOPS_MLFLOW_PORT", platform.mlflow_port, lambda first: [first], reserved=s3.ports(platform.s3_port))
+    platform = save(replace(platform, mlflow_port=port, mlflow=None))
+    command = mlflow_server.command(port, _folder("mlflow"))
+    settings = mlflow_server.environment(platform.s3_address, platform.access_key, platform.secret_key)
+    return save(replace(platform, mlflow=_start("mlflow", command, settings)))
+
+
+def _runs(process: Process | None) -> bool:
+    return process is not None and processes.alive(process)
+
+
+def _copies(name: str, remembered: Process | None) -> list[Process]:
+    """List what runs of a server: as remembered, and what a command started that was killed before it could write it down."""
+    mark = {"s3": s3.mark, "mlflow": mlflow_server.mark}[name](_folder(name))
+    return [*([remembered] if remembered else []), *processes.find(mark)]
+
+
+def _stop(copies: list[Process]) -> bool:
+    found = [processes.stop(each) for each in copies]
+    return any(found)
+
+
+def _start(name: str, command: list[str], settings: dict[str, str]) -> Process:
+    _folder(name).mkdir(exist_ok=True)
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(FOREIGN)}
+    return processes.start(name, command, inherited | settings, _log(name), cwd=_folder(name))
+
+
+def _folder(name: str) -> Path:
+    return home() / name
+
+
+def _log(name: str) -> Path:
+    return home() / "logs" / f"{name}.log"
+
+
+def _wait_for_s3(platform: Platform) -> None:
+    _wait(platform.s3, "the S3 server", lambda: s3.ready(platform.s3_port, platform.access_key, platform.secret_key))
+
+
+def _wait(process: Process | None, what: str, ready: Callable[[], bool]) -> None:
+    if process is None:
+        raise UserError(f"{what} was not started: `mlops platform up` starts it")
+    processes.wait_until(ready, process, SLOWEST_START, what)
+
+
+def _status(name: str, process: Process | None, port: int, path: str) -> ServerStatus:
+    address, log = f"http://127.0.0.1:{port}", process.log if process else str(_log(name))
+    if process is None or not processes.alive(process):
+        return ServerStatus(name, address, None, "down", log)
+    return ServerStatus(name, address, process.pid, "up" if health.answers(port, path) else "starting", log)

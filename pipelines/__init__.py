@@ -1,0 +1,1 @@
+"""The graphs, each readable as a table of contents."""

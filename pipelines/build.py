@@ -1,0 +1,44 @@
+"""Compile: every use case and pipeline to the YAML that is checked in under pipelines/compiled."""
+
+import os
+import re
+from pathlib import Path
+
+from core.configfile import load, names
+
+# kfp repeats the default in a comment, in the order of a protobuf map, which differs from process to process
+_HEADER_DEFAULT = re.compile(r"^(#    config: dict) \[Default: .*\]$", re.MULTILINE)
+COMPILED = Path(__file__).resolve().parent / "compiled"
+
+
+def build(folder: Path = COMPILED, image: str | None = None) -> list[Path]:
+    """Compile everything.
+
+    Args:
+        folder: Where `<usecase>-<pipeline>.yaml` is written.
+        image: The image of the steps, with a tag or digest that never changes its meaning.
+
+    Returns:
+        The files.
+
+    Raises:
+        UserError: A config is wrong.
+    """
+    if image:
+        os.environ["IMAGE"] = image
+    return [compile_one(name, folder) for name in names()]
+
+
+def compile_one(name: str, folder: Path = COMPILED) -> Path:
+    """Compile one use case's training pipeline; a file is there whole or not at all."""
+    from kfp import compiler
+
+    from pipelines.training import training
+
+    usecase, document = load(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    path, draft = folder / f"{name}-training.yaml", folder / f".{name}-training.{os.getpid()}.yaml"
+    compiler.Compiler().compile(training(usecase, document), str(draft))
+    draft.write_text(_HEADER_DEFAULT.sub(rf"\1 [Default: usecases/{name}/config.yaml]", draft.read_text()))
+    draft.replace(path)
+    return path

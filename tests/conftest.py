@@ -1,0 +1,76 @@
+"""One real platform for all tests of a session, its workers included."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from local import platform as embedded
+
+HOME = "MLOPS_TEST_HOME"  # set by the process that the user started, inherited by pytest-xdist's workers
+FAILED = pytest.StashKey[bool]()
+GUARD = pytest.StashKey[subprocess.Popen[bytes]]()
+
+# Reads until its input ends, which is when the session does: by itself, by Ctrl-C, or killed.
+GUARDIAN = "import sys; sys.stdin.read(); from local.platform import down; down()"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if _is_worker(config):
+        return
+    os.environ[HOME] = tempfile.mkdtemp(prefix="mlops-test-")
+    settings = os.environ | {"MLOPS_HOME": os.environ[HOME]}
+    command = [sys.executable, "-c", GUARDIAN]
+    config.stash[GUARD] = subprocess.Popen(command, stdin=subprocess.PIPE, env=settings, cwd=config.rootpath, start_new_session=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a timeout clears up as Ctrl-C does
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    session.config.stash[FAILED] = exitstatus != 0
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Have the platform ended and wait for it. The workers are gone by now, also after Ctrl-C."""
+    if _is_worker(config):
+        return
+    config.stash[GUARD].communicate()
+    home = Path(os.environ.pop(HOME))
+    failed = config.stash.get(FAILED, True)
+    if failed and (home / "logs").exists():
+        print(f"the servers' logs: {home / 'logs'}", file=sys.stderr)
+    else:
+        shutil.rmtree(home)
+
+
+@pytest.fixture(scope="session")
+def platform() -> Iterator[embedded.Platform]:
+    """The running platform, which this process's environment names."""
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in ("MLOPS_S3_PORT", "MLOPS_MLFLOW_PORT"):
+            patch.delenv(variable, raising=False)
+        patch.setenv("MLOPS_HOME", os.environ[HOME])
+        running = embedded.up()
+        for variable, value in embedded.environment(running).items():
+            patch.setenv(variable, value)
+        yield running
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A checkout's folder of its own, for tests that break servers; whatever they leave is ended."""
+    for variable in ("MLOPS_S3_PORT", "MLOPS_MLFLOW_PORT"):
+        monkeypatch.delenv(variable, raising=False)
+    folder = tmp_path / "my home"
+    monkeypatch.setenv("MLOPS_HOME", str(folder))
+    yield folder
+    embedded.down()
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
