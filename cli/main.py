@@ -14,6 +14,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 platform_app = typer.Typer(no_args_is_help=True, help="The servers of this machine: S3, MLflow, and those of the models.")
 app.add_typer(platform_app, name="platform")
 
+INTERRUPTED = 130  # what typer makes of Ctrl-C, without a word
+
 Usecase = Annotated[str, typer.Argument(help="A folder of usecases/.")]
 Overrides = Annotated[
     list[str] | None,
@@ -30,9 +32,10 @@ def main() -> None:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            print("stopped", file=sys.stderr)
+        raise
 
 
 @app.command()

@@ -205,7 +205,7 @@ def _series(item: Input, values: Sequence[Any]) -> pd.Series[Any]:
     array[pd.isna(array)] = np.nan
     wrong = next((value for value in array if not isinstance(value, str) and value == value), None)
     if wrong is not None:
-        raise UserError(f"column {item.name} holds {wrong!r}: a text column takes strings; convert it in features()")
+        raise UserError(f"column {item.name} holds {plain(wrong)!r}: a text column takes strings; convert it in features()")
     return pd.Series(array, dtype=object)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from core.config import Candidate, Problem, UseCase
-from core.errors import UserError
+from core.errors import UserError, first_line
 
 FOLDER = Path(__file__).resolve().parent.parent / "usecases"
 IBIS_TYPES = {"integer": "int64", "number": "float64", "string": "string", "boolean": "boolean", "timestamp": "timestamp('UTC')", "date": "date"}
@@ -37,16 +37,20 @@ def features(name: str) -> Any:
     Raises:
         UserError: There is none, or its file does not import.
     """
+    file = f"usecases/{name}/features.py"
     try:
-        return importlib.import_module(f"usecases.{name}.features").features
+        found = getattr(importlib.import_module(f"usecases.{name}.features"), "features", None)
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("usecases"):
-            raise UserError(f"usecases/{name}/features.py is missing: write the function features() there") from error
-        raise UserError(f"usecases/{name}/features.py imports {error.name}, which is not installed: add it to pyproject.toml") from error
-    except AttributeError as error:
-        raise UserError(f"usecases/{name}/features.py has no function features(): add it") from error
+            raise UserError(f"{file} is missing: write the function features() there") from error
+        raise UserError(f"{file} imports {error.name}, which is not installed: add it to pyproject.toml") from error
     except SyntaxError as error:
-        raise UserError(f"usecases/{name}/features.py line {error.lineno}: {error.msg}: correct it") from error
+        raise UserError(f"{file} line {error.lineno}: {error.msg}: correct it") from error
+    except Exception as error:  # the user's code raises what it likes
+        raise UserError(f"{file} fails: {type(error).__name__}: {error}: correct it") from error
+    if not callable(found):
+        raise UserError(f"{file} has no function features(): add it")
+    return found
 
 
 def estimator(path: str) -> Any:
@@ -58,7 +62,7 @@ def estimator(path: str) -> Any:
     module, _, name = path.rpartition(".")
     try:
         found = getattr(importlib.import_module(module), name, None)
-    except (ImportError, ValueError):
+    except (ImportError, TypeError, ValueError):
         found = None
     if not (inspect.isclass(found) and hasattr(found, "fit") and hasattr(found, "get_params")):
         raise UserError(f"there is no estimator {path}: write the import path of a class with fit(), such as sklearn.linear_model.LogisticRegression")
@@ -84,9 +88,9 @@ def _features_problems(usecase: UseCase, folder: str) -> Iterator[Problem]:
     }
     try:
         made = set(function(**tables).columns)
-    except (ibis.common.exceptions.IbisError, AttributeError, TypeError) as error:
+    except Exception as error:  # the user's code raises what it likes
         yield Problem(
-            ("contract",), f"features() fails on the columns that the contract names: {str(error).splitlines()[0]}: name them, or correct features.py"
+            ("contract",), f"features() fails on the columns that the contract names: {first_line(error)}: name them, or correct features.py"
         )
         return
     for path, column in _columns_wanted(usecase):
@@ -111,7 +115,14 @@ def _estimator_problems(usecase: UseCase, candidate: Candidate) -> Iterator[Prob
     known = inspect.signature(found).parameters
     unknown = [(section, key) for section in ("parameters", "search") for key in getattr(candidate, section) if key not in known]
     yield from (Problem(path, f"{found.__name__} has no such parameter: choose one of {', '.join(known)}") for path in unknown)
-    if not unknown and not _fits_task(found(**candidate.parameters), usecase.task):
+    if unknown:
+        return
+    try:
+        instance = found(**candidate.parameters)
+    except TypeError as error:
+        yield Problem(("parameters",), f"{found.__name__} cannot be made ({first_line(error)}): add them here, or choose another estimator")
+        return
+    if not _fits_task(instance, usecase.task):
         yield Problem(("estimator",), f"{candidate.estimator} does not fit a {usecase.task} task: choose {TASK_ESTIMATOR[usecase.task]}")
 
 

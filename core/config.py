@@ -1,6 +1,7 @@
 """The use case: what a data scientist says, once, in `usecases/<name>/config.yaml`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import date, datetime
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -188,7 +189,7 @@ def check(document: dict[str, Any]) -> tuple[UseCase | None, list[Problem]]:
 def restored(value: Any) -> Any:
     """Undo what a STRUCT parameter does: 1 travels as 1.0, and keys lose their order, so they are sorted everywhere."""
     if isinstance(value, dict):
-        return {key: restored(item) for key, item in sorted(value.items())}
+        return {key: restored(item) for key, item in sorted(value.items(), key=lambda pair: str(pair[0]))}
     if isinstance(value, list):
         return [restored(item) for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
@@ -225,11 +226,27 @@ def _source_problems(usecase: UseCase) -> Iterator[Problem]:
     for name, contract in usecase.contract.items():
         if name not in usecase.sources:
             yield Problem(("contract", name), f"there is no such source: name one of {', '.join(usecase.sources)}")
+        for column, promise in contract.columns.items():
+            yield from (Problem(("contract", name, "columns", column, *path), message) for path, message in _bound_problems(promise))
         for index, columns in enumerate(contract.unique):
             for column in sorted(set(columns) - contract.columns.keys()):
                 yield Problem(
                     ("contract", name, "unique", index), f"{column} is not among the columns of contract.{name}: add it there or remove it here"
                 )
+
+
+def _bound_problems(column: Column) -> Iterator[Problem]:
+    """Yield the bounds that are no values of the column's type: a date is text, since a pipeline parameter knows no dates."""
+    reads: Callable[[Any], Any] = {"integer": float, "number": float, "timestamp": datetime.fromisoformat, "date": date.fromisoformat}.get(
+        column.type, str
+    )
+    for key in ("min", "max"):
+        bound = getattr(column, key)
+        try:
+            if bound is not None:
+                reads(bound)
+        except (TypeError, ValueError):
+            yield Problem((key,), f"{bound!r} is no {column.type}: correct it")
 
 
 def _feature_problems(usecase: UseCase) -> Iterator[Problem]:

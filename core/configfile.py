@@ -86,8 +86,8 @@ def _compose(path: Path) -> yaml.Node:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UserError(f"{_relative(path)} line {line}: not valid YAML: {error.problem}: correct it") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{_relative(path)} line 1: not UTF-8 text: save it as UTF-8") from error
+    except (UnicodeDecodeError, yaml.reader.ReaderError) as error:
+        raise UserError(f"{_relative(path)} line 1: not UTF-8 text, or with control characters: save it as UTF-8 without them") from error
 
 
 def _override(document: Document, overrides: Iterable[str]) -> Document:
@@ -101,7 +101,10 @@ def _override(document: Document, overrides: Iterable[str]) -> Document:
             place = place.setdefault(key, {})
             if not isinstance(place, dict):
                 raise UserError(f"--set {override}: {key} is a single value, nothing lies below it")
-        place[last] = yaml.load(text, _Loader)  # noqa: S506  (_Loader is a SafeLoader)
+        try:
+            place[last] = yaml.load(text, _Loader)  # noqa: S506  (_Loader is a SafeLoader)
+        except yaml.YAMLError as error:
+            raise UserError(f"--set {override}: not valid YAML: {getattr(error, 'problem', 'a control character')}") from error
     return document
 
 

@@ -3,9 +3,11 @@
 With KFP's own MLflow plugin (MLFLOW_RUN_ID is set) a step joins the run that the plugin made for it.
 """
 
+import errno
 import json
 import os
 import resource
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -74,12 +76,16 @@ class Run:
         publish(self.id, self.parameters, self.metrics | _resources(), self.tags | {"summary": self.summary})
         if self.datasets:
             call("POST", "runs/log-inputs", {"run_id": self.id, "datasets": self.datasets})
-        if self.artifacts:
-            address = get(self.id)["info"]["artifact_uri"]
-            for path, data in self.artifacts.items():
-                put_artifact(address, path, data)
-        if not is_joined():
-            end(self.id, status)
+        try:
+            self._put_artifacts()
+        finally:  # also without S3 the run ends
+            if not is_joined():
+                end(self.id, status)
+
+    def _put_artifacts(self) -> None:
+        address = get(self.id)["info"]["artifact_uri"] if self.artifacts else ""
+        for path, data in self.artifacts.items():
+            put_artifact(address, path, data)
 
 
 @contextmanager
@@ -93,17 +99,18 @@ def record(name: str, config: dict[str, Any]) -> Iterator[Run]:
         config: The use case, as the pipeline's parameter carries it.
     """
     run = None
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         run = Run(name, parse(config), live=True)
         yield run
         run.close("FINISHED")
         print(f"done: {run.summary}", flush=True)
     except BaseException as error:
-        sentence = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        sentence = _sentence(error)
         print(f"failed: {sentence}", flush=True)
-        if run and not isinstance(error, KeyboardInterrupt):
-            _leave_behind(run, sentence)
-        if isinstance(error, UserError):
+        if run:
+            _leave_behind(run, sentence, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        if isinstance(error, UserError | KeyboardInterrupt):
             sys.exit(1)
         raise
 
@@ -117,7 +124,8 @@ def parent(usecase: UseCase) -> str:
     if found:
         return str(found[0]["info"]["run_id"])
     document = usecase.model_dump_json(exclude_defaults=True)
-    tags = identity() | {"kfp.pipeline_run_id": run_id(), "config": document[:TAG_LIMIT], "mlflow.note.content": usecase.description}
+    tags = identity() | {"kfp.pipeline_run_id": run_id(), "config": document[:TAG_LIMIT], "seed": str(usecase.train.seed)}
+    tags |= {"mlflow.note.content": usecase.description}
     return create(usecase, f"training-{time.strftime('%Y%m%d-%H%M%S')}", tags=tags)
 
 
@@ -199,11 +207,26 @@ def _experiment(name: str) -> str:
     raise UserError(f"MLflow has no experiment {name} and lets none be made: look whether it is among the deleted ones, and restore it")
 
 
-def _leave_behind(run: Run, sentence: str) -> None:
+def _interrupt(*_: object) -> None:
+    """Let SIGTERM, by which a cluster ends a pod, go the way of Ctrl-C: what a step has begun is taken back."""
+    raise KeyboardInterrupt
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped before it had ended: run again"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"no space left on the disk{f' for {error.filename}' if error.filename else ''}: make room, then run again"
+    return f"{type(error).__name__}: {error}"
+
+
+def _leave_behind(run: Run, sentence: str, status: Status) -> None:
     """Say in MLflow why the step failed, if MLflow can be reached: the step's own error is the one to show."""
     try:
         run.tags["error"] = sentence
-        run.close("FAILED")
+        run.close(status)
     except (UserError, NotFound) as error:
         print(f"not in MLflow either: {error}", flush=True)
 

@@ -31,11 +31,17 @@ def choose(variable: str, remembered: int, needed: Callable[[int], list[int]], r
     Raises:
         UserError: The user fixed a port and something else has it.
     """
-    port = fixed(variable) or remembered or processes.free_port()
+    port = fixed(variable) or remembered or _another(needed)
     while taken := [each for each in needed(port) if each in reserved or not processes.is_free(each)]:
         if fixed(variable):
             raise UserError(
                 f"port {taken[0]} is taken by another program: end that, or set {variable} to another port or to nothing (a free one is chosen)"
             )
-        port = processes.free_port()
+        port = _another(needed)
+    return port
+
+
+def _another(needed: Callable[[int], list[int]]) -> int:
+    while max(needed(port := processes.free_port())) >= processes.HIGHEST_PORT:
+        pass
     return port

@@ -20,9 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from core import storage
-from core.errors import UserError
+import psutil
 
+from core import processes, storage
+from core.errors import UserError
+from core.processes import Process
+
+PATIENCE = 10  # seconds that a step has to take back what it has begun
 ROOT = "s3://pipelines/kfp"
 CONDITION_TRAPS = ("Condition evaluation failed", "Could not resolve", "Failed to resolve")
 
@@ -132,18 +136,18 @@ class _Session:
     def kill(self) -> None:
         """End the step that still runs, with all that it started."""
         if self.process and self.process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
+            processes.stop(Process("step", self.process.pid, psutil.Process(self.process.pid).create_time(), ""), PATIENCE)
             self.process.wait()
 
     def _keep(self, name: str, executor_input: dict[str, Any], log: Path) -> str:
         """Copy outputs and log to where a cluster has them; return what went wrong."""
         base = f"{self.root}/{name}/{uuid.uuid4()}"
         try:
-            for output, kind, path in _artifacts(executor_input):
+            artifacts = _artifacts(executor_input)
+            for _, _, path in (item for item in artifacts if item[1] == "system.HTML"):  # first: pages are wanted most when S3 is gone
+                shutil.copyfile(path, self.folder / f"{name}.html")
+            for output, _, path in artifacts:
                 storage.upload(path, f"{base}/{output}")
-                if kind == "system.HTML":
-                    shutil.copyfile(path, self.folder / f"{name}.html")
             storage.upload(log, f"{base}/executor-logs-0")
         except (UserError, OSError) as error:
             return f"the outputs of {name} could not be copied to S3: {error}"

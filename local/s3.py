@@ -1,5 +1,6 @@
 """The S3 server of the laptop: SeaweedFS, all of it in one process, on the loopback interface alone."""
 
+import io
 import os
 import sys
 from pathlib import Path
@@ -45,15 +46,27 @@ def environment(access_key: str, secret_key: str) -> dict[str, str]:
 
 
 def ready(port: int, access_key: str, secret_key: str) -> bool:
-    """Whether the server lets us in and all buckets are there; those that are missing are created."""
-    http = urllib3.PoolManager(timeout=urllib3.Timeout(connect=1, read=5), retries=False)
+    """Whether objects can be written and read; buckets that are missing are created.
+
+    The server answers before its volumes are found: an object that is there would then be an internal error.
+    """
+    http = urllib3.PoolManager(timeout=urllib3.Timeout(connect=1, read=2), retries=False)
     client = Minio(endpoint=f"127.0.0.1:{port}", access_key=access_key, secret_key=secret_key, region="us-east-1", secure=False, http_client=http)
     try:
         for name in set(BUCKETS) - {bucket.name for bucket in client.list_buckets()}:
             client.make_bucket(name)
+        return _round_trip(client) == b"ready"
     except (MinioException, urllib3.exceptions.HTTPError):
         return False
-    return True
+
+
+def _round_trip(client: Minio) -> bytes:
+    bucket, name = "pipelines", ".ready"
+    client.put_object(bucket, name, io.BytesIO(b"ready"), 5)
+    with client.get_object(bucket, name) as response:
+        data: bytes = response.read()
+    client.remove_object(bucket, name)
+    return data
 
 
 def _binary() -> Path:

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from core.configfile import load, names
+from core.errors import UserError
 
 # kfp repeats the default in a comment, in the order of a protobuf map, which differs from process to process
 _HEADER_DEFAULT = re.compile(r"^(#    config: dict) \[Default: .*\]$", re.MULTILINE)
@@ -25,8 +26,16 @@ def build(folder: Path = COMPILED, image: str | None = None) -> list[Path]:
         UserError: A config is wrong.
     """
     if image:
+        _require_immutable(image)
         os.environ["IMAGE"] = image
     return [compile_one(name, folder) for name in names()]
+
+
+def _require_immutable(image: str) -> None:
+    name, _, digest = image.partition("@")
+    _, _, tag = name.rpartition("/")[2].partition(":")
+    if not (digest.startswith("sha256:") or tag not in ("", "latest")):
+        raise UserError(f"{image} may be another image tomorrow: name it by a tag that never moves, such as the git commit, or by @sha256:...")
 
 
 def compile_one(name: str, folder: Path = COMPILED) -> Path:

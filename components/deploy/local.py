@@ -15,6 +15,7 @@ from core import processes
 from core.processes import Process
 from core.registry import Version
 
+STARTING = ".starting.json"  # a server that is not proven yet; what kills the deployer leaves it behind
 SECONDS = 60  # until a server is ready
 
 
@@ -36,10 +37,14 @@ class Served:
 
     def remember(self) -> None:
         """Make this the server of the use case, in one step."""
-        path = _folder() / f"{self.usecase}.json"
-        draft = path.with_suffix(".new")
+        self.note(f"{self.usecase}.json")
+        (_folder() / f"{self.usecase}{STARTING}").unlink(missing_ok=True)
+
+    def note(self, name: str) -> None:
+        """Write this down, whole or not at all."""
+        draft = _folder() / f"{name}.draft"
         draft.write_text(json.dumps(asdict(self), indent=2))
-        draft.replace(path)
+        draft.replace(_folder() / name)
 
 
 @contextmanager
@@ -47,17 +52,16 @@ def change(name: str) -> Iterator[None]:
     """Let one process at a time change what serves a use case; the lock goes with the process that holds it."""
     with (_folder() / f"{name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
+        left = _read(f"{name}{STARTING}")  # by a change that was killed
+        if left:
+            stop(left)
         yield
 
 
 def serving(name: str) -> Served | None:
     """Return what serves a use case now, if its process lives."""
-    path = _folder() / f"{name}.json"
-    if not path.exists():
-        return None
-    document = json.loads(path.read_text())
-    served = Served(**{**document, "process": Process(**document["process"])})
-    return served if processes.alive(served.process) else None
+    served = _read(f"{name}.json")
+    return served if served and processes.alive(served.process) else None
 
 
 def start(version: Version) -> Served:
@@ -86,6 +90,7 @@ def start(version: Version) -> Served:
     log.parent.mkdir(exist_ok=True)
     process = processes.start(f"serving-{version.name}", [*command, "--port", str(port)], environment | {"PYTHONPATH": root}, log, cwd=Path(root))
     served = Served(version.name, version.version, version.uri, version.digest, port, process)
+    served.note(f"{version.name}{STARTING}")
     try:
         processes.wait_until(lambda: _is_ready(served), process, SECONDS, f"the server of {version.name}, version {version.version}")
     except BaseException:
@@ -97,6 +102,9 @@ def start(version: Version) -> Served:
 def stop(served: Served) -> None:
     """End a server after it has answered what it had begun."""
     processes.stop(served.process)
+    starting = _read(f"{served.usecase}{STARTING}")
+    if starting and starting.process == served.process:
+        (_folder() / f"{served.usecase}{STARTING}").unlink()
 
 
 def _is_ready(served: Served) -> bool:
@@ -106,6 +114,14 @@ def _is_ready(served: Served) -> bool:
             return session.get(f"{served.address}/v2/health/ready", timeout=2).ok
         except requests.RequestException:
             return False
+
+
+def _read(name: str) -> Served | None:
+    path = _folder() / name
+    if not path.exists():
+        return None
+    document = json.loads(path.read_text())
+    return Served(**{**document, "process": Process(**document["process"])})
 
 
 def _folder() -> Path:

@@ -41,9 +41,10 @@ def report(config: dict[str, Any], failed: bool, path: str) -> None:
         steps = collect(usecase)
         page = write(usecase, steps, outcome(steps, failed), failed, _plots(steps), _about())
         Path(path).write_text(page, encoding="utf-8")
-        _close(usecase, page, failed, outcome(steps, failed))
+        _close(usecase, page, failed, steps)
     except (UserError, mlflow_api.NotFound) as error:
-        Path(path).write_text(write(usecase, [], f"what the steps did is not known: {error}", True, {}, _about()), encoding="utf-8")
+        if not Path(path).exists():
+            Path(path).write_text(write(usecase, [], f"what the steps did is not known: {error}", True, {}, _about()), encoding="utf-8")
         print(f"failed: {error}", flush=True)
         raise SystemExit(1) from error
     print(f"done: {sum(step.metrics.get('seconds', 0) for step in steps):.0f} s in {len(steps)} steps", flush=True)
@@ -78,17 +79,21 @@ def _plots(steps: list[Step]) -> dict[str, str]:
     if evaluation is None:
         return {}
     listed = json.loads(evaluation.tags.get("plots", "[]"))
-    return {name: mlflow_api.get_artifact(evaluation.artifacts, f"plots/{name}.svg").decode() for name in listed}
+    try:
+        return {name: mlflow_api.get_artifact(evaluation.artifacts, f"plots/{name}.svg").decode() for name in listed}
+    except (UserError, mlflow_api.NotFound):  # S3 is gone: better a page without plots than none
+        return {}
 
 
 def _about() -> dict[str, str]:
     return tracking.identity() | {"run": tracking.run_id(), "written": time.strftime("%Y-%m-%d %H:%M:%S %Z")}
 
 
-def _close(usecase: UseCase, page: str, failed: bool, sentence: str) -> None:
-    """Leave the page and the outcome on the pipeline run's MLflow run, and end it."""
+def _close(usecase: UseCase, page: str, failed: bool, steps: list[Step]) -> None:
+    """Leave the outcome, the data's hash and the page on the pipeline run's MLflow run, and end it."""
     run = tracking.parent(usecase)
-    mlflow_api.put_artifact(tracking.get(run)["info"]["artifact_uri"], "report.html", page.encode())
-    tracking.publish(run, {}, {}, {"outcome": sentence})
+    data = next((step.tags["data.sha256"] for step in steps if "data.sha256" in step.tags), "unknown")
+    tracking.publish(run, {}, {}, {"outcome": outcome(steps, failed), "data.sha256": data})
     if not tracking.is_joined():
         tracking.end(run, "FAILED" if failed else "FINISHED")
+    mlflow_api.put_artifact(tracking.get(run)["info"]["artifact_uri"], "report.html", page.encode())  # last: it needs S3, too

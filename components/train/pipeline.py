@@ -8,6 +8,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.utils import get_tags
 
 from core.codecheck import estimator
 from core.config import Candidate, Features
@@ -37,7 +38,7 @@ def build(candidate: Candidate, features: Features, parameters: dict[str, Any], 
 def _prepare(candidate: Candidate, features: Features) -> ColumnTransformer:
     numeric = make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler())
     categorical = {
-        "onehot": OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=MOST_CATEGORIES, sparse_output=False, dtype=np.float64),
+        "onehot": OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=MOST_CATEGORIES, dtype=np.float64),
         "ordinal": OrdinalEncoder(
             handle_unknown="use_encoded_value", unknown_value=-1, encoded_missing_value=-1, max_categories=MOST_CATEGORIES, dtype=np.float64
         ),
@@ -46,4 +47,6 @@ def _prepare(candidate: Candidate, features: Features) -> ColumnTransformer:
         ("numeric", numeric if candidate.preprocessing.numeric == "standard" else "passthrough", list(features.numeric)),
         ("categorical", categorical[candidate.preprocessing.categorical], list(features.categorical)),
     ]
-    return ColumnTransformer([part for part in parts if part[2]])
+    # dense where the estimator, such as HistGradientBoosting, takes nothing else
+    sparse = get_tags(estimator(candidate.estimator)(**candidate.parameters)).input_tags.sparse
+    return ColumnTransformer([part for part in parts if part[2]], sparse_threshold=0.3 if sparse else 0)

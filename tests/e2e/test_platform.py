@@ -23,7 +23,7 @@ from minio.error import S3Error
 from core import processes
 from core.errors import UserError
 from core.processes import Process
-from local import mlflow_server, s3, state
+from local import mlflow_server, ports, s3, state
 from local.platform import Platform, down, environment, status, up
 
 UP = "from local.platform import up; p = up(wait=False); print(p.s3.pid, p.mlflow.pid)"
@@ -302,9 +302,13 @@ def test_a_fixed_port_that_is_taken_is_named(home: Path, monkeypatch: pytest.Mon
 
 
 def free_s3_port() -> int:
-    while not all(map(processes.is_free, s3.ports(port := processes.free_port()))):
-        pass
-    return port
+    return ports.choose("UNSET", 0, s3.ports)
+
+
+def test_a_chosen_port_is_none_that_outgoing_connections_get() -> None:
+    chosen = [ports.choose("UNSET", 0, s3.ports) for _ in range(30)]
+
+    assert max(max(s3.ports(port)) for port in chosen) < 32_000
 
 
 def test_a_fixed_port_is_used_also_when_the_server_ran_on_another(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+"""Measurements: `make bench`. They print figures and assert nothing."""

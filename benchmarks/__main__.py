@@ -1,0 +1,84 @@
+"""Measure the way from nothing to a served model: each figure beside its goal, each step with its share."""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.overhead import overhead
+
+ROOT = Path(__file__).resolve().parent.parent
+MLOPS = str(ROOT / ".venv" / "bin" / "mlops")
+REPEATS = 3
+
+
+def main() -> None:
+    """Print everything; with --clone, also a run in a fresh clone."""
+    figures = Table("what", "measured", "goal", title=f"{os.cpu_count()} cores")
+    with tempfile.TemporaryDirectory() as scratch:
+        environment = os.environ | {"MLOPS_HOME": f"{scratch}/home"}
+        figures.add_row("compile everything", f"{_median([MLOPS, 'compile', '--output', scratch], environment):.1f} s", "3 s")
+        try:
+            seconds = _timed([MLOPS, "run", "flights"], environment)
+            figures.add_row("make run, servers down", f"{seconds:.1f} s", "45 s")
+            figures.add_row("make run, the champion stays", f"{_timed([MLOPS, 'run', 'flights'], environment):.1f} s", "")
+            steps = _steps(environment, seconds)
+            figures.add_row("overhead of a step beyond its imports", f"{overhead(Path(scratch, 'overhead')):.2f} s", "0.2 s")
+        finally:
+            subprocess.run([MLOPS, "platform", "down"], env=environment, check=True, stdout=subprocess.DEVNULL)
+        if "--clone" in sys.argv:
+            figures.add_row("git clone and make run, packages cached", f"{_clone(Path(scratch, 'clone')):.1f} s", "90 s")
+    Console().print(figures, steps)
+
+
+def _timed(command: list[str], environment: dict[str, str], folder: Path = ROOT) -> float:
+    started = time.perf_counter()
+    subprocess.run(command, env=environment, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+def _median(command: list[str], environment: dict[str, str]) -> float:
+    return statistics.median(_timed(command, environment) for _ in range(REPEATS))
+
+
+def _steps(environment: dict[str, str], seconds: float) -> Table:
+    """Read from MLflow what the steps of the first run took."""
+    table = Table("step", "seconds", "share", "CPU seconds", "peak MiB (goal 1,024)", title="make run, step by step")
+    for name, figures in _recorded(environment).items():
+        share = f"{figures['seconds'] / seconds:.0%}"
+        table.add_row(name, f"{figures['seconds']:.1f}", share, f"{figures['cpu_seconds']:.1f}", f"{figures['peak_memory_mib']:.0f}")
+    return table
+
+
+def _recorded(environment: dict[str, str]) -> dict[str, Any]:
+    os.environ["MLOPS_HOME"] = environment["MLOPS_HOME"]
+    from local import platform
+    from local.state import load
+
+    os.environ |= platform.environment(load())
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    experiments = [found.experiment_id for found in client.search_experiments()]
+    runs = client.search_runs(experiments, "tags.step != ''", order_by=["start_time ASC"])
+    return {run.info.run_name: run.data.metrics for run in reversed(runs)}  # of two runs, the first
+
+
+def _clone(folder: Path) -> float:
+    started = time.perf_counter()
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)  # noqa: S607
+    try:
+        _timed(["make", "run"], dict(os.environ), folder)
+        return time.perf_counter() - started
+    finally:
+        subprocess.run(["make", "stop"], cwd=folder, check=True, stdout=subprocess.DEVNULL)  # noqa: S607
+
+
+main()

@@ -1,0 +1,201 @@
+"""The compiled YAML: what the code gives, byte for byte, and fit for a cluster."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from google.protobuf.json_format import ParseDict
+from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConfig
+from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
+
+from core.config import restored
+from core.configfile import load, names
+from pipelines.build import COMPILED
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS = ("cli", "components", "core", "local", "pipelines", "serving", "usecases")
+STEPS = {"extract", "validate", "transform", "train", "evaluate", "register", "deploy", "report"}
+FROM_OUTSIDE = {"extract", "evaluate", "register", "deploy", "report"}  # they read or change the world beyond their inputs
+EXECUTORS = [pytest.param(name, f"exec-{step}", id=f"{name}-{step}") for name in names() for step in sorted(STEPS)]
+DIGEST = "registry.example/mlops@sha256:" + 64 * "0"
+
+
+@cache
+def compiled(name: str, folder: Path = COMPILED) -> tuple[dict[str, Any], dict[str, Any]]:
+    pipeline, platform = yaml.load_all((folder / f"{name}-training.yaml").read_text(), yaml.CSafeLoader)
+    return pipeline, platform
+
+
+def compile_with(folder: Path, checkout: Path = ROOT, cwd: Path = ROOT, **environment: str) -> dict[str, bytes]:
+    command = [sys.executable, "-c", "from cli.main import main; main()", "compile", "--output", str(folder)]
+    inherited = {name: value for name, value in os.environ.items() if name != "IMAGE"} | {"PYTHONPATH": str(checkout)}
+    subprocess.run(command, cwd=cwd, env=inherited | environment, check=True, capture_output=True)
+    return contents(folder)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob("*.yaml")}
+
+
+def tasks(pipeline: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Every task as the graph it is in, its name and itself."""
+    yield from (("root", name, task) for name, task in pipeline["root"]["dag"]["tasks"].items())
+    for graph, component in pipeline["components"].items():
+        yield from ((graph, name, task) for name, task in component.get("dag", {}).get("tasks", {}).items())
+
+
+def upstream(pipeline: dict[str, Any], wanted: str) -> set[str]:
+    """Every task that must have ended well before this one starts, through the groups that it is in."""
+    every = {name: (graph, task) for graph, name, task in tasks(pipeline)}
+    holders = {task["componentRef"]["name"]: name for _, name, task in tasks(pipeline)}
+    found: set[str] = set()
+    pending = [wanted]
+    while pending:
+        graph, task = every[pending.pop()]
+        following = {*task.get("dependentTasks", []), *([holders[graph]] if graph in holders else [])}
+        pending += following - found
+        found |= following
+    return found
+
+
+# The bytes
+
+
+def test_what_is_checked_in_is_what_the_code_gives_from_any_working_folder(tmp_path: Path) -> None:
+    written = compile_with(tmp_path / "compiled", cwd=tmp_path, PYTHONHASHSEED="0")
+
+    assert written == contents(COMPILED)
+    assert written.keys() == {f"{name}-training.yaml" for name in names()}
+
+
+def test_a_copy_of_the_checkout_elsewhere_and_another_hash_seed_give_the_same_bytes(tmp_path: Path) -> None:
+    copy = tmp_path / "a copy"
+    for room in ROOMS:
+        shutil.copytree(ROOT / room, copy / room, ignore=shutil.ignore_patterns("__pycache__", "compiled"))
+
+    written = compile_with(copy / "pipelines" / "compiled", checkout=copy, cwd=copy, PYTHONHASHSEED="4711")
+
+    assert written == contents(COMPILED)
+
+
+def test_the_chosen_image_reaches_every_step_and_nothing_else_changes(tmp_path: Path) -> None:
+    written = compile_with(tmp_path, IMAGE=DIGEST)
+
+    images = {executor["container"]["image"] for name in names() for executor in compiled(name, tmp_path)[0]["deploymentSpec"]["executors"].values()}
+    assert images == {DIGEST}
+    back = {name: re.sub(rb"image: .*", b"image: X", data) for name, data in written.items()}
+    assert back == {name: re.sub(rb"image: .*", b"image: X", data) for name, data in contents(COMPILED).items()}
+
+
+# The form
+
+
+@pytest.mark.parametrize("name", names())
+def test_both_documents_are_of_the_form_that_a_cluster_reads(name: str) -> None:
+    pipeline, platform = compiled(name)
+
+    ParseDict(pipeline, PipelineSpec())
+    ParseDict(platform, PlatformSpec())
+    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    for executor in executors.values():
+        ParseDict(executor, KubernetesExecutorConfig())
+
+    assert executors.keys() == pipeline["deploymentSpec"]["executors"].keys() == {f"exec-{step}" for step in STEPS}
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_only_parameter_is_the_use_case_as_its_file_says(name: str) -> None:
+    pipeline, _ = compiled(name)
+
+    parameters = pipeline["root"]["inputDefinitions"]["parameters"]
+
+    assert parameters.keys() == {"config"}
+    assert parameters["config"]["parameterType"] == "STRUCT"
+    assert restored(parameters["config"]["defaultValue"]) == restored(load(name)[1])
+
+
+# The policy
+
+
+@pytest.mark.parametrize(("name", "executor"), EXECUTORS)
+def test_a_steps_image_never_changes_its_meaning(name: str, executor: str) -> None:
+    image = compiled(name)[0]["deploymentSpec"]["executors"][executor]["container"]["image"]
+
+    assert re.fullmatch(r"\S+(:[\w.-]+|@sha256:[0-9a-f]{64})", image)
+    assert not image.endswith(":latest")
+
+
+@pytest.mark.parametrize(("name", "executor"), EXECUTORS)
+def test_a_step_has_requests_and_limits(name: str, executor: str) -> None:
+    resources = compiled(name)[0]["deploymentSpec"]["executors"][executor]["container"]["resources"]
+
+    assert resources.keys() >= {"resourceCpuLimit", "resourceCpuRequest", "resourceMemoryLimit", "resourceMemoryRequest"}
+    assert 0 < resources["cpuRequest"] <= resources["cpuLimit"]
+    assert 0 < resources["memoryRequest"] <= resources["memoryLimit"]
+
+
+@pytest.mark.parametrize(("name", "executor"), EXECUTORS)
+def test_a_step_runs_as_a_numbered_user_who_is_not_root(name: str, executor: str) -> None:
+    settings = compiled(name)[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"][executor]
+
+    context = settings["securityContext"]
+    assert context["runAsNonRoot"] is True
+    assert int(context["runAsUser"]) > 0
+    assert int(context["runAsGroup"]) > 0
+    assert [mount["mountPath"] for mount in settings["emptyDirMounts"]] == ["/tmp"]  # noqa: S108  (in the pod)
+
+
+@pytest.mark.parametrize(("name", "executor"), EXECUTORS)
+def test_a_step_learns_addresses_credentials_and_the_runs_id_from_its_pod(name: str, executor: str) -> None:
+    settings = compiled(name)[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"][executor]
+    literal = compiled(name)[0]["deploymentSpec"]["executors"][executor]["container"]["env"]
+
+    referred = {pair["envVar"] for kind in ("configMapAsEnv", "secretAsEnv") for item in settings[kind] for pair in item["keyToEnv"]}
+    assert referred == {"AWS_ENDPOINT_URL_S3", "AWS_REGION", "MLFLOW_TRACKING_URI", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+    assert settings["fieldPathAsEnv"] == [{"name": "KFP_RUN_ID", "fieldPath": "metadata.labels['pipeline/runid']"}]
+    assert {item["name"] for item in literal}.isdisjoint(referred)
+
+
+@pytest.mark.parametrize("name", names())
+def test_what_reads_or_changes_the_world_outside_is_never_taken_from_the_cache(name: str) -> None:
+    cached = {task for _, task, body in tasks(compiled(name)[0]) if body.get("cachingOptions", {}).get("enableCache")}
+
+    assert cached == STEPS - FROM_OUTSIDE
+
+
+@pytest.mark.parametrize("name", names())
+def test_no_parameter_carries_an_address_or_a_credential(name: str) -> None:
+    pipeline, _ = compiled(name)
+
+    parameters = {key for component in [pipeline["root"], *pipeline["components"].values()] for key in given(component)}
+    values = yaml.safe_dump([task.get("inputs", {}).get("parameters") for _, _, task in tasks(pipeline)])
+
+    own = {key for key in parameters if not key.startswith("pipelinechannel--")}
+    assert own == {"config", "version", "status"}
+    assert not re.search(r"https?://|password|secret|access.?key|token", values, re.IGNORECASE)
+
+
+def given(component: dict[str, Any]) -> set[str]:
+    return set(component.get("inputDefinitions", {}).get("parameters", {}))
+
+
+@pytest.mark.parametrize("name", names())
+def test_what_must_hold_before_deploy_is_upstream_of_it(name: str) -> None:
+    assert upstream(compiled(name)[0], "deploy") >= {"extract", "validate", "transform", "train", "evaluate", "register"}
+    assert "validate" in upstream(compiled(name)[0], "train")
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_report_is_written_whatever_happened(name: str) -> None:
+    tasks = compiled(name)[0]["root"]["dag"]["tasks"]
+
+    assert tasks["report"]["triggerPolicy"]["strategy"] == "ALL_UPSTREAM_TASKS_COMPLETED"
+    assert tasks["report"]["dependentTasks"] == [task for task in tasks if task != "report"]

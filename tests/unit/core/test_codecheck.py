@@ -1,0 +1,120 @@
+"""The configuration against scikit-learn and the use case's code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from core.codecheck import code_problems, estimator, features
+from core.config import Problem
+from core.errors import UserError
+from tests.unit.small import variant
+
+LOGISTIC = {"estimator": "sklearn.linear_model.LogisticRegression"}
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "message"),
+    [
+        pytest.param({"name": "vine"}, "name", "the folder is called wine: write name: wine or rename the folder", id="name"),
+        pytest.param({"sources__wine": "vine.csv"}, "sources.wine", "there is no file vine.csv beside the config", id="file"),
+        pytest.param({"target": "grape"}, "target", "features() makes no column grape", id="target"),
+        pytest.param({"features__numeric": ["alcohol", "sugar"]}, "features.numeric.1", "features() makes no column sugar", id="feature"),
+        pytest.param({"split": {"by": "time", "column": "year"}}, "split.column", "features() makes no column year", id="split column"),
+        pytest.param(
+            {"train__candidates__forest": {"estimator": "sklearn.ensemble.RandomForst"}},
+            "train.candidates.forest.estimator",
+            "there is no estimator sklearn.ensemble.RandomForst",
+            id="estimator",
+        ),
+        pytest.param(
+            {"train__candidates__forest": LOGISTIC | {"parameters": {"depth": 3}}},
+            "train.candidates.forest.parameters.depth",
+            "LogisticRegression has no such parameter: choose one of",
+            id="parameter",
+        ),
+        pytest.param(
+            {"train__candidates__forest": LOGISTIC | {"search": {"c": {"float": [1, 2]}}}},
+            "train.candidates.forest.search.c",
+            "LogisticRegression has no such parameter: choose one of",
+            id="searched parameter",
+        ),
+        pytest.param(
+            {"train__candidates__forest": {"estimator": "sklearn.linear_model.Ridge"}},
+            "train.candidates.forest.estimator",
+            "does not fit a multiclass task: choose a classifier with predict_proba()",
+            id="regressor for classes",
+        ),
+        pytest.param(
+            {"train__candidates__forest": {"estimator": "sklearn.linear_model.RidgeClassifier"}},
+            "train.candidates.forest.estimator",
+            "does not fit a multiclass task",
+            id="classifier without probabilities",
+        ),
+        pytest.param(
+            {"train__candidates__forest": {"estimator": "sklearn.ensemble.VotingClassifier"}},
+            "train.candidates.forest.parameters",
+            "VotingClassifier cannot be made",
+            id="estimator that needs more",
+        ),
+    ],
+)
+def test_what_the_code_does_not_have_is_named_with_its_place(change: dict[str, Any], place: str, message: str) -> None:
+    usecase = variant("wine", **change)
+
+    problems = list(code_problems(usecase, "wine"))
+
+    assert [".".join(map(str, problem.path)) for problem in problems] == [place]
+    assert message in problems[0].message
+
+
+def test_features_takes_the_sources_that_the_config_names() -> None:
+    other = {"columns": {"x": {"type": "number"}}}
+
+    problems = list(code_problems(variant("wine", sources__more="wine.csv", contract__more=other), "wine"))
+
+    assert problems == [Problem(("sources",), "features() takes wine, the config names more, wine: make them the same")]
+
+
+def test_features_may_read_only_what_the_contract_names() -> None:
+    usecase = variant("diabetes", contract__patients__columns={"age": {"type": "number"}})
+
+    problems = list(code_problems(usecase, "diabetes"))
+
+    assert problems[0].path == ("contract",)
+    assert "features() fails on the columns that the contract names" in problems[0].message
+
+
+def test_a_regression_needs_a_regressor() -> None:
+    usecase = variant("diabetes", train__candidates__ridge={"estimator": "sklearn.ensemble.RandomForestClassifier"})
+
+    problems = list(code_problems(usecase, "diabetes"))
+
+    assert [problem.message for problem in problems] == ["sklearn.ensemble.RandomForestClassifier does not fit a regression task: choose a regressor"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param("LogisticRegression", id="no module"),
+        pytest.param("", id="nothing"),
+        pytest.param(".linear_model.LogisticRegression", id="relative"),
+        pytest.param("sklearn.linear_model", id="module"),
+        pytest.param("sklearn.linear_model.ridge_regression", id="function"),
+        pytest.param("sklearn.linear_model.Logistic", id="misspelt"),
+        pytest.param("skleanr.linear_model.LogisticRegression", id="module misspelt"),
+        pytest.param("pathlib.Path", id="class of another kind"),
+        pytest.param("sklearn..LogisticRegression", id="two dots"),
+    ],
+)
+def test_what_is_no_estimator_is_refused_in_a_sentence(path: str) -> None:
+    with pytest.raises(UserError, match="there is no estimator .*: write the import path of a class with fit"):
+        estimator(path)
+
+
+def test_a_use_case_without_code_is_told_what_to_write() -> None:
+    with pytest.raises(UserError) as refused:
+        features("nowhere")
+
+    assert str(refused.value) == "usecases/nowhere/features.py is missing: write the function features() there"

@@ -1,0 +1,173 @@
+"""What a use case may say, and the sentence when it says something else."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from core.config import Problem, check, parse, restored
+from core.configfile import load, names
+from core.errors import UserError
+from tests.unit.small import changed, document
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "message"),
+    [
+        pytest.param({"trian": {}}, "trian", "unknown key", id="unknown key"),
+        pytest.param({"train__candidates__trees__serach": {}}, "train.candidates.trees.serach", "unknown key", id="unknown key deep down"),
+        pytest.param({"task": "clustering"}, "task", "(found 'clustering')", id="task"),
+        pytest.param({"name": "Small_1"}, "name", "should match pattern", id="name that no server takes"),
+        pytest.param({"target": "an answer"}, "target", "should match pattern", id="target with a blank"),
+        pytest.param({"train__max_trials": "many"}, "train.max_trials", "valid integer", id="wrong type"),
+        pytest.param({"train__max_trials": 0}, "train.max_trials", "greater than or equal to 1", id="no trial"),
+        pytest.param({"train__max_trials": 1}, "train.max_trials", "write at least 2", id="fewer trials than candidates"),
+        pytest.param({"train__seed": -1}, "train.seed", "greater than or equal to 0", id="negative seed"),
+        pytest.param({"train__candidates": {}}, "train.candidates", "at least 1 item", id="no candidate"),
+        pytest.param({"metric": "rmse"}, "metric", "rmse does not measure a binary model: choose one of roc_auc", id="metric of another task"),
+        pytest.param({"metric": "gini"}, "metric", "found 'gini'", id="no such metric"),
+        pytest.param({"sources__rows": "ftp://host/file"}, "sources.rows", "of no known kind: write s3://", id="no such kind of source"),
+        pytest.param({"sources__more": "more.csv"}, "sources.more", "add contract.more", id="source without contract"),
+        pytest.param({"contract__more": {"columns": {"x": {"type": "number"}}}}, "contract.more", "name one of rows", id="contract without source"),
+        pytest.param({"contract__rows__unique": [["x", "id"]]}, "contract.rows.unique.0", "id is not among the columns", id="unknown key column"),
+        pytest.param({"contract__rows__columns": {}}, "contract.rows.columns", "at least 1 item", id="contract of nothing"),
+        pytest.param({"contract__rows__columns__x__type": "int"}, "contract.rows.columns.x.type", "'integer', 'number'", id="no such type"),
+        pytest.param({"contract__rows__columns__x__min": "low"}, "contract.rows.columns.x.min", "'low' is no number", id="bound that is no number"),
+        pytest.param({"contract__rows__columns__x__nulls": 3}, "contract.rows.columns.x.nulls", "less than or equal to 1", id="share above 1"),
+        pytest.param(
+            {"contract__rows__columns__day": {"type": "date", "max": "2013-13-01"}},
+            "contract.rows.columns.day.max",
+            "no date",
+            id="bound that is no date",
+        ),
+        pytest.param(
+            {"contract__rows__columns__at": {"type": "timestamp", "min": 2013}},
+            "contract.rows.columns.at.min",
+            "no timestamp",
+            id="bound that is no time",
+        ),
+        pytest.param({"features": {}, "evaluate__slices": []}, "features", "name at least one", id="no feature"),
+        pytest.param({"features__numeric": ["x", "y", "x"]}, "features", "x is named twice", id="feature twice"),
+        pytest.param({"features__categorical": ["kind", "x"]}, "features", "x is named twice", id="feature of two kinds"),
+        pytest.param({"target": "x"}, "target", "the model would see the answer", id="target among the features"),
+        pytest.param({"evaluate__slices": ["kind", "age"]}, "evaluate.slices.1", "age is not a feature: name one of x, y, kind", id="no such slice"),
+        pytest.param({"evaluate__confidence": 1}, "evaluate.confidence", "less than 1", id="certainty"),
+        pytest.param({"split": {"by": "time"}}, "split", "a split by time needs a column", id="time without column"),
+        pytest.param({"split__column": "x"}, "split", "a random one has none", id="random with column"),
+        pytest.param({"split__train": 0.8, "split__validation": 0.2}, "split", "leave no test rows", id="no test rows"),
+        pytest.param({"split__train": 0}, "split.train", "greater than 0", id="no training rows"),
+        pytest.param({"limits__memory": "lots"}, "limits.memory", "should match pattern", id="memory"),
+        pytest.param(
+            {"train__candidates__trees__search__max_iter": {"int": [5, 10]}},
+            "train.candidates.trees.search.max_iter",
+            "remove one",
+            id="fixed and searched",
+        ),
+    ],
+)
+def test_a_contradiction_is_named_with_its_place(change: dict[str, Any], place: str, message: str) -> None:
+    wrong = document(**change)
+
+    usecase, problems = check(wrong)
+
+    assert usecase is None
+    assert [".".join(map(str, problem.path)) for problem in problems] == [place]
+    assert message in problems[0].message
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        pytest.param({}, "exactly one of", id="nothing"),
+        pytest.param({"int": [1, 2], "float": [1, 2]}, "exactly one of", id="two kinds"),
+        pytest.param({"int": [5, 5]}, "the first bound must be below the second, not 5 and 5", id="empty range"),
+        pytest.param({"float": [0, 1], "log": True}, "log: true needs int or float bounds above 0", id="logarithm of zero"),
+        pytest.param({"choice": ["a"], "log": True}, "log: true needs int or float bounds above 0", id="logarithm of a choice"),
+        pytest.param({"choice": []}, "at least 1 item", id="no choice"),
+        pytest.param({"int": [1, 2, 3]}, "at most 2 items", id="three bounds"),
+        pytest.param({"int": [1.5, 3]}, "valid integer", id="half an integer"),
+    ],
+)
+def test_a_search_space_is_one_range(space: dict[str, Any], message: str) -> None:
+    wrong = document(train__candidates__trees__search__learning_rate=space)
+
+    _, problems = check(wrong)
+
+    assert problems[0].path[:6] == ("train", "candidates", "trees", "search", "learning_rate", *problems[0].path[5:6])
+    assert message in problems[0].message
+
+
+def test_what_is_missing_is_named() -> None:
+    wrong = document()
+    del wrong["target"]
+
+    _, problems = check(wrong)
+
+    assert problems == [Problem(("target",), "missing: add it")]
+
+
+def test_every_problem_is_a_line_of_the_refusal() -> None:
+    wrong = document(target="x", metric="mae", split={"by": "time"})
+
+    with pytest.raises(UserError) as refused:
+        parse(wrong)
+
+    assert [line.partition(":")[0] for line in str(refused.value).splitlines()] == ["target", "split", "metric"]
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_a_use_case_survives_its_travel_as_a_pipeline_parameter(task: str) -> None:
+    sent = document(task)
+
+    arrived = parse(_struct(sent))
+
+    assert arrived == parse(sent)
+    assert list(arrived.train.candidates) == list(parse(sent).train.candidates)
+    assert isinstance(arrived.train.candidates["trees"].parameters["max_iter"], int)
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_real_use_cases_survive_it_too(name: str) -> None:
+    usecase, sent = load(name)
+
+    assert parse(_struct(sent)) == usecase
+    assert parse(json.loads(usecase.model_dump_json())) == usecase
+
+
+@given(
+    st.recursive(
+        st.integers(-(2**53), 2**53) | st.text() | st.booleans() | st.none(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+    )
+)
+def test_whole_numbers_come_back_as_they_were_sent(value: Any) -> None:
+    assert restored(_struct(value)) == value
+    assert repr(restored(_struct(value))) == repr(restored(value))
+
+
+def test_a_key_that_is_no_text_is_refused_not_a_crash() -> None:
+    wrong = changed(document(), train__candidates__trees__parameters={1: "a", "b": 2})
+
+    _, problems = check(wrong)
+
+    assert "should be a valid string" in problems[0].message
+
+
+def test_a_use_case_never_changes() -> None:
+    usecase = parse(document())
+
+    with pytest.raises(ValidationError):
+        usecase.target = "x"
+
+
+def _struct(value: Any) -> Any:
+    """What a STRUCT parameter makes of a document: every number a double, in any order of keys."""
+    if isinstance(value, dict):
+        return {key: _struct(value[key]) for key in sorted(value, reverse=True)}
+    if isinstance(value, list):
+        return [_struct(item) for item in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
