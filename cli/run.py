@@ -50,7 +50,12 @@ def run(name: str, overrides: list[str], console: Console) -> bool:
     delivered = samples.deliver(name)
     run_id = str(uuid.uuid4())
     folder = platform.home() / "runs" / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{run_id[:4]}"
-    console.print(f"{usecase.description}\n{name}, run {folder.name}{f'; delivered {delivered}' if delivered else ''}", style="dim", markup=False)
+    console.print(
+        f"{usecase.description}\n{name}, run {folder.name}{f'; delivered {delivered}' if delivered else ''}",
+        style="dim",
+        markup=False,
+        soft_wrap=True,
+    )
     display = Display(console)
     try:
         steps = execute(package, document, run_id, folder, display)

@@ -28,33 +28,33 @@ class Frozen(BaseModel):
 class Column(Frozen):
     """What a column of a source promises."""
 
-    type: Literal["integer", "number", "string", "boolean", "timestamp", "date"]
+    type: Literal["integer", "number", "string", "boolean", "timestamp", "date"] = Field(description="What its values are.")
     nulls: float = Field(default=0.0, ge=0, le=1, description="Greatest share of rows that may be null.")
-    min: float | str | None = Field(default=None, description="Least value allowed.")
-    max: float | str | None = Field(default=None, description="Greatest value allowed.")
+    min: float | str | None = Field(default=None, description="Least value allowed; a date is quoted text.")
+    max: float | str | None = Field(default=None, description="Greatest value allowed; a date is quoted text.")
     values: tuple[str, ...] | None = Field(default=None, description="The only values allowed.")
 
 
 class Rows(Frozen):
     """How many rows a source has."""
 
-    min: int = Field(default=1, ge=1)
-    max: int | None = None
+    min: int = Field(default=1, ge=1, description="Least number of rows allowed.")
+    max: int | None = Field(default=None, description="Greatest number of rows allowed.")
 
 
 class Contract(Frozen):
     """What a source promises. Columns that it does not name may be there too."""
 
     rows: Rows = Rows()
-    columns: dict[str, Column] = Field(min_length=1)
+    columns: dict[str, Column] = Field(min_length=1, description="The columns that `features()` sees, and no others, by name.")
     unique: tuple[tuple[str, ...], ...] = Field(default=(), description="Sets of columns that no two rows share.")
 
 
 class Features(Frozen):
     """The columns of the table of `features()` that the model sees, in the order of the served model's inputs."""
 
-    numeric: tuple[str, ...] = ()
-    categorical: tuple[str, ...] = ()
+    numeric: tuple[str, ...] = Field(default=(), description="Columns of numbers; a value may be missing.")
+    categorical: tuple[str, ...] = Field(default=(), description="Columns of text; a value may be missing, or one that training never saw.")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -65,18 +65,18 @@ class Features(Frozen):
 class Split(Frozen):
     """Which rows the model learns from; what is left is the test set."""
 
-    by: Literal["time", "random"]
+    by: Literal["time", "random"] = Field(description="time: the newest rows are the test set. random: by a hash of the row and the seed.")
     column: str | None = Field(default=None, description="The column of `features()` that orders the rows, when split by time.")
-    train: Fraction = 0.6
-    validation: Fraction = 0.2
+    train: Fraction = Field(default=0.6, description="Share of rows to learn from.")
+    validation: Fraction = Field(default=0.2, description="Share of rows to choose the best candidate by.")
 
 
 class Range(Frozen):
     """Where the search looks for one parameter: exactly one of `int`, `float` and `choice`."""
 
-    int: Integers | None = None
-    float: Floats | None = None
-    choice: tuple[Any, ...] | None = Field(default=None, min_length=1)
+    int: Integers | None = Field(default=None, description="Least and greatest whole number.")
+    float: Floats | None = Field(default=None, description="Least and greatest number.")
+    choice: tuple[Any, ...] | None = Field(default=None, min_length=1, description="The values to choose from.")
     log: bool = Field(default=False, description="Search `int` or `float` on a logarithmic scale.")
 
     @model_validator(mode="after")
@@ -98,7 +98,10 @@ class Preprocessing(Frozen):
     numeric: Literal["standard", "passthrough"] = Field(
         default="standard", description="standard: median for missing values, then zero mean, unit variance."
     )
-    categorical: Literal["onehot", "ordinal"] = "onehot"
+    categorical: Literal["onehot", "ordinal"] = Field(
+        default="onehot",
+        description="onehot: a column a category. ordinal: a number a category, for trees; HistGradientBoosting splits on them by itself.",
+    )
 
 
 class Candidate(Frozen):
@@ -113,19 +116,19 @@ class Candidate(Frozen):
 class Train(Frozen):
     """The search for the best candidate on the validation rows."""
 
-    seed: int = Field(default=0, ge=0, lt=2**32)
-    max_trials: int = Field(default=10, ge=1)
+    seed: int = Field(default=0, ge=0, lt=2**32, description="Of everything that is drawn at random.")
+    max_trials: int = Field(default=10, ge=1, description="How many models are tried; each candidate at least once.")
     sample_rows: int | None = Field(default=None, ge=1, description="Search on so many training rows; the best is then fitted on all of them.")
-    candidates: dict[Name, Candidate] = Field(min_length=1)
+    candidates: dict[Name, Candidate] = Field(min_length=1, description="Kinds of model that the search may choose, by a name of yours.")
 
 
 class Evaluate(Frozen):
     """What a challenger must show on the test rows."""
 
-    floor: float = Field(description="The metric that a first champion must reach at least.")
+    floor: float = Field(description="What a first champion must reach: the least metric, or the greatest of an error such as mae.")
     min_improvement: float = Field(default=0.0, ge=0, description="How much better than the champion, at least, the whole interval must be.")
-    confidence: Fraction = 0.95
-    bootstrap: int = Field(default=500, ge=100, le=100_000)
+    confidence: Fraction = Field(default=0.95, description="Of the interval.")
+    bootstrap: int = Field(default=500, ge=100, le=100_000, description="How many resamples of the test rows the interval is made from.")
     slices: tuple[str, ...] = Field(default=(), description="Features by whose values the metric is shown.")
 
 
@@ -138,13 +141,13 @@ class Limits(Frozen):
 class UseCase(Frozen):
     """A use case: sources in, a judged and served model out."""
 
-    name: Name
-    description: str
-    task: Task
-    target: Identifier
-    metric: Literal[tuple(METRICS)]  # type: ignore[valid-type]
+    name: Name = Field(description="The name of its folder, of its MLflow experiment and of its registered model.")
+    description: str = Field(description="One sentence: the question that the model answers.")
+    task: Task = Field(description="What kind of answer.")
+    target: Identifier = Field(description="The column of `features()` that is to be predicted.")
+    metric: Literal[tuple(METRICS)] = Field(description="By which candidates are chosen and the verdict is given.")  # type: ignore[valid-type]
     sources: dict[Identifier, str] = Field(min_length=1, description="s3://bucket/key, s3://bucket/prefix-*.parquet, or a path beside the config.")
-    contract: dict[str, Contract]
+    contract: dict[str, Contract] = Field(description="What each source promises, by its name.")
     features: Features
     split: Split
     train: Train
@@ -237,14 +240,13 @@ def _source_problems(usecase: UseCase) -> Iterator[Problem]:
 
 def _bound_problems(column: Column) -> Iterator[Problem]:
     """Yield the bounds that are no values of the column's type: a date is text, since a pipeline parameter knows no dates."""
-    reads: Callable[[Any], Any] = {"integer": float, "number": float, "timestamp": datetime.fromisoformat, "date": date.fromisoformat}.get(
-        column.type, str
-    )
+    kinds: dict[str, Callable[[Any], Any]] = {"integer": float, "number": float, "timestamp": datetime.fromisoformat, "date": date.fromisoformat}
+    read = kinds.get(column.type, str)
     for key in ("min", "max"):
         bound = getattr(column, key)
         try:
             if bound is not None:
-                reads(bound)
+                read(bound)
         except (TypeError, ValueError):
             yield Problem((key,), f"{bound!r} is no {column.type}: correct it")
 

@@ -87,8 +87,8 @@ def _send(method: str, path: str, **request: Any) -> requests.Response:
 def _refusal(answer: requests.Response) -> tuple[str, str]:
     try:
         body = answer.json()
-        return body.get("error_code", ""), body.get("message", answer.text[:300])
-    except (ValueError, AttributeError):
+        return body.get("error_code", ""), body.get("message", answer.text).splitlines()[0][:300]
+    except (ValueError, AttributeError, IndexError):
         return "", f"HTTP {answer.status_code}: {answer.text[:300]}"
 
 

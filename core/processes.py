@@ -74,9 +74,9 @@ def stop(process: Process, seconds: float = 10.0) -> bool:
 
 
 def find(argument: str) -> list[Process]:
-    """Find the processes that have this argument in their command line: what a killed command started and could not remember."""
+    """Find what was started with this argument in its command line: what a killed command started and could not remember."""
     found = psutil.process_iter(["cmdline", "create_time"])
-    return [Process("", each.pid, each.info["create_time"], "") for each in found if argument in (each.info["cmdline"] or [])]
+    return [Process("", each.pid, each.info["create_time"], "") for each in found if argument in (each.info["cmdline"] or []) and _leads(each.pid)]
 
 
 def free_port() -> int:
@@ -120,6 +120,13 @@ def wait_until(ready: Callable[[], bool], process: Process, seconds: float, what
         if time.monotonic() > deadline:
             raise UserError(f"{what} does not answer after {seconds:.0f} s: see {process.log}")
         time.sleep(0.05)
+
+
+def _leads(pid: int) -> bool:
+    # A child that was just forked still shows the command line of its parent.
+    with suppress(OSError):
+        return os.getsid(pid) == pid
+    return False
 
 
 def _same(found: psutil.Process, process: Process) -> bool:

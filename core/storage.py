@@ -62,13 +62,13 @@ def errors(what: str) -> Iterator[None]:
             "SignatureDoesNotMatch": "the secret key is wrong: correct AWS_SECRET_ACCESS_KEY",
         }
         raise UserError(f"{what}: {cures.get(error.code or '', f'{error.code}: {error.message}')}") from error
-    except ValueError as error:  # minio-py refuses what no server would take
-        raise UserError(f"{what} is not the address of an object: write s3://bucket/key") from error
     except (MinioException, urllib3.exceptions.HTTPError) as error:
         server = os.environ.get("AWS_ENDPOINT_URL_S3")
         raise UserError(
             f"{what}: the S3 server at {server} does not answer: start it (`mlops platform up`) or correct AWS_ENDPOINT_URL_S3"
         ) from error
+    except ValueError as error:  # minio-py refuses what no server would take
+        raise UserError(f"{what} is not the address of an object: write s3://bucket/key") from error
 
 
 def read(uri: str) -> bytes:

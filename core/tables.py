@@ -40,6 +40,8 @@ def connect(memory: str) -> Iterator[duckdb.DuckDBPyConnection]:
         except duckdb.OutOfMemoryException as error:
             raise UserError(f"the tables do not fit into limits.memory {memory}: set a greater one") from error
         except duckdb.IOException as error:
+            if "Could not read" in str(error):
+                raise  # a damaged file: the reader knows whose it is
             raise UserError(f"reading or writing a table failed: {_first_line(error)}: make room on the disk, then run again") from error
         finally:
             connection.close()

@@ -75,12 +75,19 @@ class Run:
         """Publish everything."""
         publish(self.id, self.parameters, self.metrics | _resources(), self.tags | {"summary": self.summary})
         if self.datasets:
-            call("POST", "runs/log-inputs", {"run_id": self.id, "datasets": self.datasets})
+            self._log_inputs()
         try:
             self._put_artifacts()
         finally:  # also without S3 the run ends
             if not is_joined():
                 end(self.id, status)
+
+    def _log_inputs(self) -> None:
+        body = {"run_id": self.id, "datasets": self.datasets}
+        try:
+            call("POST", "runs/log-inputs", body)
+        except UserError:  # MLflow refuses a dataset that another run logs at the same moment; then it has it
+            call("POST", "runs/log-inputs", body)
 
     def _put_artifacts(self) -> None:
         address = get(self.id)["info"]["artifact_uri"] if self.artifacts else ""
@@ -198,7 +205,10 @@ def _search(usecase: UseCase, condition: str) -> list[dict[str, Any]]:
 def _experiment(name: str) -> str:
     for _ in range(2):
         try:
-            return str(call("GET", "experiments/get-by-name", {"experiment_name": name})["experiment"]["experiment_id"])
+            found = call("GET", "experiments/get-by-name", {"experiment_name": name})["experiment"]
+            if found["lifecycle_stage"] == "deleted":
+                break
+            return str(found["experiment_id"])
         except NotFound:
             try:
                 return str(call("POST", "experiments/create", {"name": name})["experiment_id"])

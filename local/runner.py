@@ -127,6 +127,7 @@ class _Session:
             )
             code = self.process.wait()
         summary, error = _last_words(log)
+        self._show(name, executor_input)
         error = _explain(name, code, error) if code else _missing(name, executor_input) or self._keep(name, executor_input, log)
         step = Step(name, time.monotonic() - started, "" if error else summary, error, log)
         self.steps.append(step)
@@ -139,14 +140,18 @@ class _Session:
             processes.stop(Process("step", self.process.pid, psutil.Process(self.process.pid).create_time(), ""), PATIENCE)
             self.process.wait()
 
+    def _show(self, name: str, executor_input: dict[str, Any]) -> None:
+        """Put the step's pages beside its log, also when it failed or S3 is gone: then they are wanted most."""
+        for _, kind, path in _artifacts(executor_input):
+            if kind == "system.HTML" and path.exists():
+                with contextlib.suppress(OSError):
+                    shutil.copyfile(path, self.folder / f"{name}.html")
+
     def _keep(self, name: str, executor_input: dict[str, Any], log: Path) -> str:
         """Copy outputs and log to where a cluster has them; return what went wrong."""
         base = f"{self.root}/{name}/{uuid.uuid4()}"
         try:
-            artifacts = _artifacts(executor_input)
-            for _, _, path in (item for item in artifacts if item[1] == "system.HTML"):  # first: pages are wanted most when S3 is gone
-                shutil.copyfile(path, self.folder / f"{name}.html")
-            for output, _, path in artifacts:
+            for output, _, path in _artifacts(executor_input):
                 storage.upload(path, f"{base}/{output}")
             storage.upload(log, f"{base}/executor-logs-0")
         except (UserError, OSError) as error:

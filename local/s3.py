@@ -50,7 +50,7 @@ def ready(port: int, access_key: str, secret_key: str) -> bool:
 
     The server answers before its volumes are found: an object that is there would then be an internal error.
     """
-    http = urllib3.PoolManager(timeout=urllib3.Timeout(connect=1, read=2), retries=False)
+    http = urllib3.PoolManager(timeout=urllib3.Timeout(connect=1, read=15), retries=False)
     client = Minio(endpoint=f"127.0.0.1:{port}", access_key=access_key, secret_key=secret_key, region="us-east-1", secure=False, http_client=http)
     try:
         for name in set(BUCKETS) - {bucket.name for bucket in client.list_buckets()}:

@@ -90,10 +90,11 @@ def _about() -> dict[str, str]:
 
 
 def _close(usecase: UseCase, page: str, failed: bool, steps: list[Step]) -> None:
-    """Leave the outcome, the data's hash and the page on the pipeline run's MLflow run, and end it."""
+    """Leave the outcome, the metrics, the data's hash and the page on the pipeline run's MLflow run, and end it."""
     run = tracking.parent(usecase)
     data = next((step.tags["data.sha256"] for step in steps if "data.sha256" in step.tags), "unknown")
-    tracking.publish(run, {}, {}, {"outcome": outcome(steps, failed), "data.sha256": data})
+    headline = {name: value for step in steps for name, value in step.metrics.items() if name.startswith(("test.", "validation."))}
+    tracking.publish(run, {}, headline, {"outcome": outcome(steps, failed), "data.sha256": data})
     if not tracking.is_joined():
         tracking.end(run, "FAILED" if failed else "FINISHED")
     mlflow_api.put_artifact(tracking.get(run)["info"]["artifact_uri"], "report.html", page.encode())  # last: it needs S3, too

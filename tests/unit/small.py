@@ -11,8 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.codecheck import FOLDER
 from core.config import UseCase, parse
-from core.configfile import FOLDER, load
+from core.configfile import load
 
 TREES = {"binary": "HistGradientBoostingClassifier", "multiclass": "HistGradientBoostingClassifier", "regression": "HistGradientBoostingRegressor"}
 LINEAR = {"binary": "LogisticRegression", "multiclass": "LogisticRegression", "regression": "Ridge"}
@@ -82,9 +83,9 @@ def columns(task: str = "binary", rows: int = 600, seed: int = 0) -> dict[str, A
         "regression": 10 + 3 * signal,
     }[task]
     x[::11] = np.nan
-    holes = np.where(np.arange(rows) % 13 == 5, None, kind)
+    holes = [None if row % 13 == 5 else str(value) for row, value in enumerate(kind)]
     split = np.resize(["train", "train", "train", "validation", "test"], rows)
-    return {"x": x, "y": y, "kind": holes.tolist(), "answer": target, "split": split}
+    return {"x": x, "y": y, "kind": holes, "answer": target, "split": split}
 
 
 def written(path: Path, data: dict[str, Any]) -> str:
@@ -92,7 +93,7 @@ def written(path: Path, data: dict[str, Any]) -> str:
     return str(path)
 
 
-def wine_csv(folder: Path) -> Path:
+def raw_wine(folder: Path) -> Path:
     """The real wines, raw, as extract writes them."""
     import duckdb
 

@@ -18,6 +18,8 @@ def fetch(uri: str, folder: Path) -> list[Path]:
         if not keys:
             raise UserError(f"{uri}: no object matches: correct the address or deliver the data")
         copies = [folder / f"{number:05}-{Path(key).name}" for number, key in enumerate(keys)]
+        if not connection.bucket_exists(bucket):  # to a download, a missing bucket looks like a missing object
+            raise UserError(f"{uri}: bucket {bucket} does not exist: create it or correct the address")
         for key, copy in zip(keys, copies, strict=True):
             connection.fget_object(bucket, key, str(copy))
     return copies

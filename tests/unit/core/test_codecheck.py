@@ -109,7 +109,7 @@ def test_a_regression_needs_a_regressor() -> None:
     ],
 )
 def test_what_is_no_estimator_is_refused_in_a_sentence(path: str) -> None:
-    with pytest.raises(UserError, match="there is no estimator .*: write the import path of a class with fit"):
+    with pytest.raises(UserError, match=r"there is no estimator .*: write the import path of a class with fit"):
         estimator(path)
 
 

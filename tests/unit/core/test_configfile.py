@@ -50,7 +50,9 @@ def line(text: str, name: str = "wine") -> int:
             id="hint",
         ),
         pytest.param("train.zzzzz=3", line("train:"), "train.zzzzz: unknown key: remove it or correct its spelling", id="nothing close"),
-        pytest.param("train.max_trials=0", line("  max_trials:"), "train.max_trials: Input should be greater than or equal to 1 (found 0)", id="value"),
+        pytest.param(
+            "train.max_trials=0", line("  max_trials:"), "train.max_trials: Input should be greater than or equal to 1 (found 0)", id="value"
+        ),
         pytest.param("features.numeric=[alcohol, sugar]", line("  numeric:"), "features.numeric.1: features() makes no column sugar", id="column"),
         pytest.param(
             "contract.wine.columns.hue.type=float", line("  hue:"), "contract.wine.columns.hue.type: Input should be 'integer', 'number'", id="type"
@@ -163,7 +165,9 @@ BROKEN = [
     pytest.param("list", "- a\n- b\n", CODE, "line 1: it must be a mapping of keys to values", id="list"),
     pytest.param("tab", "name: wine\n\ttask: binary\n", CODE, "line 2: not valid YAML: ", id="tab"),
     pytest.param("open", "name: wine\nfeatures: [a, b\n", CODE, "line 3: not valid YAML: ", id="bracket left open"),
-    pytest.param("twice", GOOD + "metric: f1\n", CODE, f"line {GOOD.count(chr(10)) + 1}: not valid YAML: the key metric is written twice", id="key twice"),
+    pytest.param(
+        "twice", GOOD + "metric: f1\n", CODE, f"line {GOOD.count(chr(10)) + 1}: not valid YAML: the key metric is written twice", id="key twice"
+    ),
     pytest.param("object", GOOD + "x: !!python/name:os.system\n", CODE, "not valid YAML: could not determine a constructor", id="Python object"),
     pytest.param("latin", GOOD.encode() + "# Größe\n".encode("latin-1"), CODE, "line 1: not UTF-8 text, or with control characters", id="Latin-1"),
     pytest.param("control", GOOD + "# \x00\n", CODE, "line 1: not UTF-8 text, or with control characters", id="control character"),
@@ -174,11 +178,31 @@ BROKEN = [
     pytest.param("uninstalled", GOOD, "import polars_of_my_own\n", "imports polars_of_my_own, which is not installed", id="not installed"),
     pytest.param("name-error", GOOD, "features = wines\n", "features.py fails: NameError: name 'wines' is not defined", id="fails on import"),
     pytest.param("import-name", GOOD, "from ibis import Tables\n", "features.py fails: ImportError: cannot import name 'Tables'", id="no such name"),
-    pytest.param("attribute", GOOD, "import ibis\nX = ibis.tabel\n", "features.py fails: AttributeError: module 'ibis' has no attribute", id="no such attribute"),
-    pytest.param("broken", GOOD, "def features(wine):\n    return wine.mutate(a=wine.sugar)\n", "features() fails on the columns that the contract names", id="column"),
-    pytest.param("key-error", GOOD, "def features(wine):\n    return {}['a']\n", "features() fails on the columns that the contract names: ", id="key error"),
-    pytest.param("nothing", GOOD, "def features(wine):\n    wine.mutate(a=1)\n", "features() fails on the columns that the contract names: ", id="returns nothing"),
-]  # fmt: skip
+    pytest.param(
+        "attribute",
+        GOOD,
+        "import ibis\nX = ibis.tabel\n",
+        "features.py fails: AttributeError: module 'ibis' has no attribute",
+        id="no such attribute",
+    ),
+    pytest.param(
+        "broken",
+        GOOD,
+        "def features(wine):\n    return wine.mutate(a=wine.sugar)\n",
+        "features() fails on the columns that the contract names",
+        id="column",
+    ),
+    pytest.param(
+        "key-error", GOOD, "def features(wine):\n    return {}['a']\n", "features() fails on the columns that the contract names: ", id="key error"
+    ),
+    pytest.param(
+        "nothing",
+        GOOD,
+        "def features(wine):\n    wine.mutate(a=1)\n",
+        "features() fails on the columns that the contract names: ",
+        id="returns nothing",
+    ),
+]
 
 
 @pytest.mark.parametrize(("name", "config", "code", "sentence"), BROKEN)

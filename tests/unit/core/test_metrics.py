@@ -92,7 +92,8 @@ def test_a_metric_is_scikit_learns_with_weights_and_ties(name: str, task: str, s
 def test_counts_as_weights_are_a_resample(name: str, task: str, seed: int) -> None:
     answers = _answers(task, seed, 40, 2)
     drawn = np.random.default_rng(seed).integers(40, size=40)
-    resample = Predictions(*(part if part is None else part[drawn] for part in answers))
+    chosen = None if answers.probabilities is None else answers.probabilities[drawn]
+    resample = Predictions(answers.truth[drawn], answers.labels[drawn], chosen)
     if task != "regression" and len(np.unique(resample.truth)) < CLASSES[task]:
         return
 

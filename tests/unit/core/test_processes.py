@@ -108,7 +108,7 @@ def test_a_killed_child_is_dead_and_leaves_no_zombie(start: Starter) -> None:
 
 def test_a_zombie_of_another_parent_is_dead() -> None:
     careless = subprocess.Popen(
-        [sys.executable, "-c", f"import subprocess, time; print(subprocess.Popen(['true']).pid, flush=True); {SLEEP}"],
+        [sys.executable, "-c", f"import subprocess; child = subprocess.Popen(['true']); print(child.pid, flush=True); {SLEEP}"],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -201,6 +201,17 @@ def test_a_process_is_found_by_an_argument(start: Starter, tmp_path: Path) -> No
     assert [each.pid for each in found] == [process.pid]
     assert processes.stop(found[0])
     assert not processes.alive(process)
+
+
+def test_a_child_that_was_just_forked_is_not_found_as_another_copy(start: Starter) -> None:
+    program = "import os, time; os.fork(); print('forked', flush=True); time.sleep(60)"
+    process = start(program)
+    while len(start.output()) < 2:
+        time.sleep(0.02)
+
+    found = processes.find(program)
+
+    assert [each.pid for each in found] == [process.pid]
 
 
 def test_a_free_port_can_be_bound_and_is_not_free_while_it_is() -> None:

@@ -1,0 +1,367 @@
+"""What may befall a run: each time one clear sentence, nothing half done, the old model serves on, the next run goes through."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from components.deploy.deploy import serve_champion
+from components.deploy.local import Served, change, serving
+from core import registry, storage
+from core.bundle import digest, pack, unpack
+from local import platform as embedded
+from local.platform import Platform
+from local.state import load
+from tests.e2e.command import ORDER, Ended, Running, ask, below, mlflow_run, mlops, wait_for
+
+SLOW = pytest.mark.slow
+STUMP = "train.candidates={stump: {estimator: sklearn.tree.DecisionTreeClassifier, parameters: {max_depth: 1}}}"
+WEAK = ("--set", STUMP, "--set", "train.max_trials=1", "--set", "evaluate.floor=5")
+DISK = 800  # MB
+
+
+# A user's mistakes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        pytest.param(["run", "wein"], r"error: there is no use case wein: choose one of .*wine.*", id="use case"),
+        pytest.param(
+            ["run", "wine", "--set", "train.max_trails=3"],
+            r"error: usecases/wine/config\.yaml line \d+: train\.max_trails: unknown key: .* \(did you mean max_trials\?\)",
+            id="key",
+        ),
+        pytest.param(
+            ["run", "wine", "--set", "train.max_trials=many"],
+            r"error: usecases/wine/config\.yaml line \d+: train\.max_trials: .*'many'.*",
+            id="value",
+        ),
+        pytest.param(
+            ["run", "wine", "--set", "train.max_trials"], r"error: --set train\.max_trials: write it as --set train\.max_trials=3", id="no value"
+        ),
+    ],
+)
+def test_a_mistake_is_refused_before_anything_starts_in_one_sentence(platform: Platform, arguments: list[str], sentence: str) -> None:
+    shown = mlops(*arguments)
+
+    assert (shown.code, shown.out) == (1, "")
+    assert re.fullmatch(sentence, shown.err.strip())
+
+
+# What may happen to a run. All on a platform of their own, which may be broken.
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A small disk where this system lets us mount one; else a folder."""
+    folder = tmp_path_factory.mktemp("disk")
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK}m", "tmpfs", str(folder)]
+    is_mounted = sys.platform == "linux" and os.geteuid() == 0 and subprocess.run(mount, capture_output=True).returncode == 0
+    yield folder
+    if is_mounted:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture(scope="module")
+def own(disk: Path) -> Iterator[Platform]:
+    """A platform with a champion that every other model beats."""
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in ("MLOPS_S3_PORT", "MLOPS_MLFLOW_PORT"):
+            patch.delenv(variable, raising=False)
+        patch.setenv("MLOPS_HOME", str(disk / "home"))
+        patch.setenv("MLOPS_MLFLOW_PATIENCE", "2")
+        started = embedded.up()
+        for variable, value in embedded.environment(started).items():
+            patch.setenv(variable, value)
+        assert mlops("run", "wine", *WEAK).code == 0
+        yield started
+        embedded.down()
+
+
+@pytest.fixture
+def champion(own: Platform) -> Served:
+    """The weak champion, in service."""
+    registry.set_alias("wine", "champion", "1")
+    served = serve_champion("wine")
+    assert served
+    assert served.version == "1"
+    return served
+
+
+def answer(served: Served) -> Any:
+    """Ask for a golden row, so that a wrong answer is noticed."""
+    bundle = unpack(storage.read(served.uri), served.digest)
+    return ask(served.address, dict(bundle.golden.rows[0])) == [bundle.golden.predict[0]]
+
+
+def assert_failed(shown: Ended, sentence: str) -> None:
+    assert shown.code == 1, shown.out
+    assert shown.err == ""
+    assert "Traceback" not in shown.out
+    found = re.findall(r"^failed after \d+ s: (.*)$", shown.out, re.MULTILINE)
+    assert len(found) == 1, shown.out
+    assert re.search(sentence, found[0]), found[0]
+
+
+def assert_still_champion(served: Served) -> None:
+    now = registry.champion("wine")
+    assert now
+    assert (now.version, serving("wine")) == (served.version, served)
+    assert answer(served)
+
+
+def assert_goes_through() -> None:
+    """The next run makes its model champion, and nothing is left but its server."""
+    shown = mlops("run", "wine")
+    assert shown.code == 0, shown.out + shown.err
+    assert "\nthe challenger becomes champion: " in shown.out
+    now, served = registry.champion("wine"), serving("wine")
+    assert now
+    assert served
+    assert now.version == served.version == shown.steps["deploy"].split()[1]
+    assert answer(served)
+    assert [each.pid for each in model_servers()] == [served.process.pid]
+
+
+def model_servers() -> list[psutil.Process]:
+    """Every server of this platform's models: they alone know its S3 address."""
+    address = os.environ["AWS_ENDPOINT_URL_S3"]
+    found = []
+    for each in psutil.process_iter(["cmdline"]):
+        if (each.info["cmdline"] or [])[1:3] == ["-m", "serving"] and each.environ().get("AWS_ENDPOINT_URL_S3") == address:
+            found.append(each)
+    return found
+
+
+def kill_at(step: str, *, begun: Callable[[Running], Any] = lambda running: True) -> Ended:
+    running = Running("run", "wine")
+    process = running.at(step)
+    wait_for(lambda: begun(running))
+    process.kill()
+    return running.end()
+
+
+@SLOW
+def test_whichever_step_is_killed_the_run_says_so_and_the_next_run_passes_that_step(champion: Served) -> None:
+    for step in ORDER[:-1]:
+        shown = kill_at(step)
+
+        assert_failed(shown, f"^{step}: {step} was killed \\(signal 9\\)")
+        assert list(shown.steps) == [*ORDER[: ORDER.index(step) + 1], "report"]
+        assert f"{step} was killed" in shown.report.read_text().lower()
+        assert_still_champion(champion)
+
+    assert_goes_through()
+
+
+@SLOW
+def test_a_report_that_is_killed_fails_the_run_and_takes_nothing_back(champion: Served) -> None:
+    shown = kill_at("report")
+
+    assert_failed(shown, r"^report: report was killed \(signal 9\)")
+    assert shown.link("report") == "none:" or "none: the report step did not run" in shown.out
+    served = serving("wine")
+    assert served
+    assert served.version != champion.version
+    assert answer(served)
+
+
+@SLOW
+def test_a_deployment_that_is_killed_beside_its_new_server_leaves_the_old_one_and_the_next_run_ends_the_stray(champion: Served) -> None:
+    shown = kill_at("deploy", begun=lambda running: len(model_servers()) == 2)
+
+    assert_failed(shown, r"^deploy: deploy was killed \(signal 9\)")
+    assert_still_champion(champion)
+    assert_goes_through()
+
+
+@SLOW
+@pytest.mark.parametrize("step", ["train", "deploy"])
+def test_ctrl_c_ends_the_run_with_130_and_leaves_no_process_and_no_open_run(champion: Served, step: str) -> None:
+    running = Running("run", "wine")
+    running.at(step)
+    family = running.family()
+
+    os.kill(running.pid, signal.SIGINT)
+    shown = running.end()
+
+    assert (shown.code, shown.err) == (130, "stopped\n")
+    assert "Traceback" not in shown.out
+    assert psutil.wait_procs(family, timeout=2)[1] == []
+    assert len(model_servers()) == 1
+    status, runs = newest_run()
+    assert (status, {run["info"]["status"] for run in runs} - {"FINISHED"}) <= ("KILLED", {"KILLED"})
+    assert_still_champion(champion)
+    assert_goes_through()
+
+
+def newest_run() -> tuple[str, list[dict[str, Any]]]:
+    """Status of the last pipeline run in MLflow, and the runs of its steps."""
+    from core.mlflow_api import call
+
+    experiment = call("GET", "experiments/get-by-name", {"experiment_name": "wine"})["experiment"]["experiment_id"]
+    body = {
+        "experiment_ids": [experiment],
+        "filter": "tags.`kfp.pipeline_run_id` != ''",
+        "order_by": ["attributes.start_time DESC"],
+        "max_results": 1,
+    }
+    (found,) = call("POST", "runs/search", body)["runs"]
+    return mlflow_run(found["info"]["run_id"])[0], below(found["info"]["run_id"])
+
+
+@SLOW
+def test_a_run_that_is_killed_itself_leaves_nothing_that_stops_the_next(champion: Served) -> None:
+    running = Running("run", "wine")
+    running.at("train")
+    family = running.family()
+
+    os.kill(running.pid, signal.SIGKILL)
+    running.end()
+
+    assert_still_champion(champion)
+    assert_goes_through()
+    assert psutil.wait_procs(family, timeout=30)[1] == []
+
+
+@SLOW
+@pytest.mark.parametrize(
+    ("server", "sentence"),
+    [
+        pytest.param("s3", r"the S3 server at http://127\.0\.0\.1:\d+ does not answer: start it \(`mlops platform up`\)|the S3 server", id="S3"),
+        pytest.param("mlflow", r"MLflow at http://127\.0\.0\.1:\d+ does not answer: start it \(`mlops platform up`\)", id="MLflow"),
+    ],
+)
+def test_a_server_that_is_killed_during_a_run_fails_it_and_the_next_run_starts_it_again(champion: Served, server: str, sentence: str) -> None:
+    running = Running("run", "wine")
+    running.at("transform")
+
+    with killed(server):
+        shown = running.end()
+        asked = ask(champion.address, golden_row(champion)) if server == "mlflow" else ask(champion.address, ROWS[champion.digest])
+
+    assert_failed(shown, sentence)
+    assert len(asked) == 1
+    assert shown.report.is_file()
+    assert "The run failed." in shown.report.read_text()
+    mlops("platform", "up")
+    assert_still_champion(champion)
+    assert_goes_through()
+
+
+ROWS: dict[str, dict[str, Any]] = {}
+
+
+@pytest.fixture(autouse=True)
+def _remember(request: pytest.FixtureRequest) -> None:
+    """Keep a golden row where it can be had without S3."""
+    if "champion" in request.fixturenames:
+        served: Served = request.getfixturevalue("champion")
+        ROWS[served.digest] = golden_row(served)
+
+
+def golden_row(served: Served) -> dict[str, Any]:
+    return dict(unpack(storage.read(served.uri), served.digest).golden.rows[0])
+
+
+@contextmanager
+def killed(server: str) -> Iterator[None]:
+    process = getattr(load(), server)
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    for each in family:
+        each.kill()
+    yield
+
+
+@SLOW
+def test_a_disk_that_fills_up_during_a_run_fails_it_and_with_room_the_next_run_goes_through(champion: Served, disk: Path) -> None:
+    if not os.path.ismount(disk):
+        pytest.skip("only root on Linux can mount a small disk")
+    running = Running("run", "wine", TMPDIR=str(temporary(disk)))
+    running.at("train")
+
+    filler = fill(disk)
+    shown = running.end()
+    asked = ask(champion.address, ROWS[champion.digest])
+    filler.unlink()
+
+    assert shown.code == 1
+    assert "Traceback" not in shown.out + shown.err
+    assert re.search(r"no space left|disk", shown.out + shown.err, re.IGNORECASE), shown.out + shown.err
+    assert len(asked) == 1
+    assert_still_champion(champion)
+    assert_goes_through()
+
+
+def temporary(disk: Path) -> Path:
+    folder = disk / "tmp"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def fill(disk: Path) -> Path:
+    filler = disk / "filler"
+    with filler.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(disk).free)
+    return filler
+
+
+@SLOW
+def test_of_two_runs_that_promote_at_once_exactly_one_wins_and_the_other_says_so(champion: Served) -> None:
+    runs = [Running("run", "wine"), Running("run", "wine")]
+
+    with change("wine"):  # nobody deploys until both want to
+        for run in runs:
+            run.at("deploy")
+    won, lost = sorted((run.end() for run in runs), key=lambda shown: shown.code)
+
+    assert won.code == 0, won.out
+    version = won.steps["deploy"].split()[1]
+    assert_failed(
+        lost, f"^deploy: the champion of wine is version {version} now, the challenger was judged against version 1: run the pipeline again$"
+    )
+    assert (won.folder != lost.folder, list(won.steps), list(lost.steps)) == (True, ORDER, ORDER)
+    now, served = registry.champion("wine"), serving("wine")
+    assert now
+    assert served
+    assert now.version == served.version == version
+    assert answer(served)
+    assert [each.pid for each in model_servers()] == [served.process.pid]
+
+
+@SLOW
+def test_a_version_that_answers_otherwise_than_in_training_is_not_deployed_and_the_old_one_serves_on(champion: Served) -> None:
+    running = Running("run", "wine")
+    deployer = running.at("deploy")
+    deployer.suspend()
+    registry.tag(bad(registry.aliased("wine", "challenger")), bad(registry.aliased("wine", "challenger")).tags)
+    deployer.resume()
+
+    shown = running.end()
+
+    assert_failed(shown, r"^deploy: .*row \d+: predict.* where training gave ")
+    assert_still_champion(champion)
+    assert [each.pid for each in model_servers()] == [champion.process.pid]
+    assert_goes_through()
+
+
+def bad(version: registry.Version | None) -> registry.Version:
+    """Swap what training is said to have answered."""
+    assert version
+    bundle = unpack(storage.read(version.uri), version.digest)
+    golden = replace(bundle.golden, predict=[*bundle.golden.predict[1:], "grignolino"])
+    data = pack(replace(bundle, golden=golden))
+    uri = "s3://models/wine/bad.zip"
+    storage.write(uri, data)
+    return replace(version, uri=uri, digest=digest(data))

@@ -1,0 +1,69 @@
+"""What the steps' tests share: a table and a fitted model of each task, made once."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from components.train.fit import fit
+from core.bundle import Bundle
+from core.config import UseCase
+from core.tracking import Run
+from tests.unit import small
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A use case, its table and the model that train made of it."""
+
+    usecase: UseCase
+    table: str
+    model: str
+
+    def named(self, **changes: object) -> UseCase:
+        """The use case under a name of its own, as if it were another one."""
+        return self.usecase.model_copy(update={"name": small.usecase().name} | changes)
+
+
+@pytest.fixture(scope="session", params=["binary", "multiclass", "regression"])
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return _train(request.param, tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(scope="session")
+def binary(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return _train("binary", tmp_path_factory.mktemp("only-binary"))
+
+
+@pytest.fixture
+def bundle(binary: Trained) -> Bundle:
+    """The served form of the binary model, under a name that no other test uses."""
+    from components.evaluate.golden import choose
+    from components.register.register import served_form
+    from core.bundle import load_model
+    from core.tables import examples
+
+    usecase, model = binary.named(), load_model(Path(binary.model).read_bytes())
+    rows, _ = examples(binary.table, usecase, "test")
+    return served_form(usecase, model, choose(usecase, rows, model))
+
+
+@pytest.fixture
+def run_id(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The environment of a step of one pipeline run."""
+    found = str(uuid.uuid4())
+    monkeypatch.setenv("KFP_RUN_ID", found)
+    monkeypatch.setenv("GIT_SHA", "0123abc")
+    monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
+    yield found
+
+
+def _train(task: str, folder: Path) -> Trained:
+    usecase = small.usecase(task)
+    made = Trained(usecase, small.written(folder / "table.parquet", small.columns(task)), str(folder / "model.skops"))
+    fit(Run("train", usecase), made.table, made.model, str(folder / "trials.html"))
+    return made

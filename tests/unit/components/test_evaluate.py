@@ -1,0 +1,160 @@
+"""evaluate: who answers better on the same rows, how sure that is, and what is left for the next steps."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from components.evaluate.compare import Comparison, compare, dummy
+from components.evaluate.judge import Verdict, decide, judge
+from core import registry
+from core.bundle import Bundle, Golden, Input, load_model
+from core.config import UseCase
+from core.errors import UserError
+from core.metrics import Predictions
+from core.tracking import Run
+from local.platform import Platform
+from tests.unit import models, small
+from tests.unit.components.conftest import Trained
+
+
+def evaluated(usecase: UseCase, table: str, model: str, folder: Path) -> tuple[Run, Verdict]:
+    run = Run("evaluate", usecase)
+    paths = [str(folder / name) for name in ("metrics", "curves", "page.html", "golden")]
+    return run, judge(run, table, model, *paths)
+
+
+def crowned(bundle: Bundle) -> None:
+    registry.promote(models.published(bundle))
+
+
+def answers(right: float, rows: int = 2000, seed: int = 0) -> Predictions:
+    """A classifier that is right on that share of the rows."""
+    random = np.random.default_rng(seed)
+    truth = random.integers(2, size=rows)
+    hit = random.random(rows) < right
+    probability = np.where(hit == (truth == 1), 0.8, 0.2)
+    return Predictions(truth, (probability > 0.5).astype(int), np.column_stack([1 - probability, probability]))
+
+
+def test_a_first_model_is_judged_by_the_dummy_and_the_floor(platform: Platform, trained: Trained, tmp_path: Path) -> None:
+    run, verdict = evaluated(trained.named(), trained.table, trained.model, tmp_path)
+
+    assert verdict.better and verdict.champion == ""
+    assert run.tags["reason"].startswith("the challenger becomes the first champion: ")
+    assert run.tags["judged_against"] == "a dummy"
+    assert {name.removeprefix("test.") for name in run.metrics if name.startswith("test.")} == verdict.metrics.keys()
+
+
+def test_a_first_model_that_misses_the_floor_does_not_serve(platform: Platform, binary: Trained, tmp_path: Path) -> None:
+    strict = binary.usecase.evaluate.model_copy(update={"floor": 0.9999})
+
+    run, verdict = evaluated(binary.named(evaluate=strict), binary.table, binary.model, tmp_path)
+
+    assert not verdict.better
+    assert run.tags["reason"].startswith("no champion: the challenger misses the floor of 0.9999")
+
+
+def test_against_itself_a_challenger_is_not_better_and_the_difference_is_zero(
+    platform: Platform, binary: Trained, bundle: Bundle, tmp_path: Path
+) -> None:
+    crowned(bundle)
+
+    run, verdict = evaluated(binary.named(name=bundle.manifest.name), binary.table, binary.model, tmp_path)
+
+    assert (verdict.better, verdict.champion) == (False, "1")
+    assert run.tags["reason"].startswith("the champion stays: ")
+    assert [run.metrics[key] for key in ("difference", "difference_low", "difference_high")] == [0, 0, 0]
+    assert run.metrics["rival.roc_auc"] == run.metrics["test.roc_auc"]
+
+
+def test_a_champion_that_needs_a_column_that_is_gone_is_named(platform: Platform, binary: Trained, bundle: Bundle, tmp_path: Path) -> None:
+    inputs = (*bundle.manifest.inputs, Input("gone", "FP64"))
+    rows = [row | {"gone": 1.0} for row in bundle.golden.rows]
+    golden = Golden(rows, bundle.golden.predict, bundle.golden.predict_proba)
+    crowned(dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, inputs=inputs), golden=golden))
+
+    with pytest.raises(UserError, match="the champion, version 1, cannot be asked: the table has no column gone"):
+        evaluated(binary.named(name=bundle.manifest.name), binary.table, binary.model, tmp_path)
+
+
+def test_test_rows_of_one_class_give_no_verdict(platform: Platform, binary: Trained, tmp_path: Path) -> None:
+    table = pq.read_table(binary.table).to_pandas()
+    table.loc[table["split"] == "test", "answer"] = 1
+    table.to_parquet(tmp_path / "table.parquet")
+
+    with pytest.raises(UserError, match="roc_auc cannot be computed on the test rows: they hold one class only"):
+        evaluated(binary.named(), str(tmp_path / "table.parquet"), binary.model, tmp_path)
+
+
+def test_what_is_written_is_finite_and_the_golden_rows_have_holes_and_answers(platform: Platform, trained: Trained, tmp_path: Path) -> None:
+    run, verdict = evaluated(trained.named(), trained.table, trained.model, tmp_path)
+
+    curves, golden = json.loads((tmp_path / "curves").read_text()), json.loads((tmp_path / "golden").read_text())
+    assert json.loads((tmp_path / "metrics").read_text()) == verdict.metrics
+    assert np.isfinite(np.array(curves["roc"] or [0])).all()
+    assert (curves["roc"] is not None) == (trained.usecase.task == "binary")
+    assert (curves["confusion"] is None) == (trained.usecase.task == "regression")
+    assert any(row["x"] is None for row in golden["rows"]) and any(row["kind"] is None for row in golden["rows"])
+    model = load_model(Path(trained.model).read_bytes())
+    assert len(golden["predict"]) == len(golden["rows"]) == 40
+    assert (golden["predict_proba"] is None) == (not hasattr(model, "predict_proba"))
+    assert all(svg.startswith(b"<?xml") for name, svg in run.artifacts.items() if name.startswith("plots/"))
+    assert (tmp_path / "page.html").read_text().count("<svg") == sum(name.startswith("plots/") for name in run.artifacts)
+
+
+@pytest.mark.parametrize(
+    ("metric", "better", "worse"),
+    [pytest.param("accuracy", 0.9, 0.7, id="greater is better"), pytest.param("log_loss", 0.9, 0.7, id="less is better")],
+)
+def test_the_interval_lies_on_the_side_of_the_better_one(metric: str, better: float, worse: float) -> None:
+    usecase = small.usecase("binary", metric=metric)
+
+    ahead, behind = compare(usecase, answers(better), answers(worse)), compare(usecase, answers(worse), answers(better))
+
+    assert 0 < ahead.low < ahead.difference < ahead.high
+    assert behind.low < behind.difference < behind.high < 0
+
+
+def test_pairing_makes_the_interval_narrower_than_two_separate_ones() -> None:
+    usecase, first = small.usecase("binary", metric="accuracy"), answers(0.8)
+    assert first.probabilities is not None
+    labels = first.labels.copy()
+    labels[:20] = 1 - labels[:20]
+    nearly = first._replace(labels=labels)
+
+    paired, separate = compare(usecase, first, nearly), compare(usecase, first, answers(0.8, seed=1)._replace(truth=first.truth))
+
+    assert paired.high - paired.low < (separate.high - separate.low) / 2
+
+
+def test_the_same_seed_gives_the_same_interval() -> None:
+    usecase = small.usecase("binary")
+
+    assert compare(usecase, answers(0.8), answers(0.7)) == compare(usecase, answers(0.8), answers(0.7))
+
+
+@pytest.mark.parametrize(
+    ("low", "margin", "better"),
+    [
+        pytest.param(0.01, 0.0, True, id="whole interval above zero"),
+        pytest.param(0.0, 0.0, False, id="touches zero"),
+        pytest.param(-0.01, 0.0, False, id="contains zero"),
+        pytest.param(0.01, 0.02, False, id="below the improvement that is asked for"),
+    ],
+)
+def test_only_an_interval_wholly_above_the_margin_is_better(low: float, margin: float, better: bool) -> None:
+    usecase = small.usecase("binary", evaluate__min_improvement=margin)
+
+    assert decide(usecase, Comparison(0.8, 0.7, 0.1, low, 0.2), "version 1", is_first=False)[0] is better
+
+
+def test_the_dummy_answers_with_the_shares_of_the_training_rows() -> None:
+    guess = dummy(small.usecase("binary"), np.array([0, 0, 0, 1]), answers(0.8, rows=5))
+
+    assert guess.probabilities is not None
+    assert guess.probabilities.tolist() == [[0.75, 0.25]] * 5
+    assert guess.labels.tolist() == [0] * 5

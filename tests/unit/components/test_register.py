@@ -1,0 +1,101 @@
+"""register: a served form that is proven, and one version a run and model."""
+
+import json
+import os
+import uuid
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from components.evaluate.golden import choose
+from components.register.register import prove, register, served_form
+from core import registry, tracking
+from core.bundle import digest, load_model, pack, unpack
+from core.errors import UserError
+from core.mlflow_api import call
+from core.storage import read
+from core.tables import examples
+from core.tracking import Run
+from local.platform import Platform
+from tests.unit.components.conftest import Trained
+
+
+def golden_file(trained: Trained, folder: Path) -> str:
+    model = load_model(Path(trained.model).read_bytes())
+    rows, _ = examples(trained.table, trained.usecase, "test")
+    path = folder / "golden.json"
+    path.write_text(json.dumps(asdict(choose(trained.usecase, rows, model))))
+    return str(path)
+
+
+def test_a_challenger_is_registered_with_signature_example_card_alias_and_served_form(
+    platform: Platform, run_id: str, trained: Trained, tmp_path: Path
+) -> None:
+    usecase = trained.named()
+    golden = golden_file(trained, tmp_path)
+
+    number = register(Run("register", usecase), trained.model, golden, "")
+
+    challenger = registry.aliased(usecase.name, "challenger")
+    assert challenger and challenger.version == number == "1"
+    bundle = unpack(read(challenger.uri), challenger.digest)
+    assert [item.name for item in bundle.manifest.inputs] == list(usecase.features.names)
+    found = call("GET", "model-versions/get", {"name": usecase.name, "version": number})["model_version"]
+    assert f"target `{usecase.target}`" in found["description"]
+    tags = {tag["key"]: tag["value"] for tag in found["tags"]}
+    assert (tags["kfp.pipeline_run_id"], tags["git.sha"], tags["engine"]) == (run_id, "0123abc", "scikit-learn")
+    import mlflow
+
+    info = mlflow.models.get_model_info(f"models:/{usecase.name}/{number}")
+    assert info.signature and [column.name for column in info.signature.inputs] == list(usecase.features.names)
+    assert info.saved_input_example_info
+
+
+def test_registering_again_in_the_same_run_finds_the_version_of_the_first_time(
+    platform: Platform, run_id: str, binary: Trained, tmp_path: Path
+) -> None:
+    usecase, golden = binary.named(), golden_file(binary, tmp_path)
+
+    first = register(Run("register", usecase), binary.model, golden, "")
+    again = register(Run("register", usecase), binary.model, golden, "")
+    os.environ["KFP_RUN_ID"] = str(uuid.uuid4())
+    other_run = register(Run("register", usecase), binary.model, golden, first)
+
+    assert (first, again, other_run) == ("1", "1", "2")
+
+
+def test_a_served_form_that_answers_otherwise_is_not_registered(platform: Platform, run_id: str, binary: Trained, tmp_path: Path) -> None:
+    usecase, golden = binary.named(), Path(golden_file(binary, tmp_path))
+    answers = json.loads(golden.read_text())
+    answers["predict_proba"][3] = [0.25, 0.75]
+    golden.write_text(json.dumps(answers))
+
+    with pytest.raises(UserError, match=r"answers otherwise than the model that was trained, so it is not registered: row 3: predict_proba"):
+        register(Run("register", usecase), binary.model, str(golden), "")
+
+    assert registry.aliased(usecase.name, "challenger") is None
+
+
+def test_the_served_form_of_the_same_model_has_the_same_digest(trained: Trained) -> None:
+    model = load_model(Path(trained.model).read_bytes())
+    rows, _ = examples(trained.table, trained.usecase, "test")
+    golden = choose(trained.usecase, rows, model)
+
+    first, second = (pack(served_form(trained.usecase, load_model(Path(trained.model).read_bytes()), golden)) for _ in range(2))
+
+    prove(first, golden)
+    assert digest(first) == digest(second)
+
+
+def test_the_card_says_what_the_steps_found(platform: Platform, run_id: str, binary: Trained, tmp_path: Path) -> None:
+    usecase = binary.named()
+    evaluated = Run("evaluate", usecase, metrics={"test.roc_auc": 0.8125}, tags={"reason": "it is better"}, live=True)
+    evaluated.close("FINISHED")
+
+    number = register(Run("register", usecase), binary.model, golden_file(binary, tmp_path), "")
+
+    card = call("GET", "model-versions/get", {"name": usecase.name, "version": number})["model_version"]["description"]
+    assert "ROC AUC on the test rows: 0.8125" in card
+    assert "Verdict: it is better" in card
+    assert tracking.steps(usecase)

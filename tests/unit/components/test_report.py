@@ -1,0 +1,89 @@
+"""report: one page, whatever happened."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.report.report import report
+from core import tracking
+from core.config import parse
+from core.errors import UserError
+from core.mlflow_api import get_artifact
+from core.tracking import Run, record
+from local.platform import Platform
+from tests.unit import small
+
+
+def leave(document: dict[str, Any], step: str, metrics: dict[str, float] | None = None, error: str = "") -> None:
+    """Leave in MLflow what a step leaves."""
+    run = Run(step, parse(document), metrics=metrics or {}, summary=f"{step} did its work", live=True)
+    run.tags |= {"error": error} if error else {}
+    run.close("FAILED" if error else "FINISHED")
+
+
+def outcome(document: dict[str, Any]) -> tuple[str, dict[str, str]]:
+    run = tracking.get(tracking.parent(parse(document)))
+    return run["info"]["status"], {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
+
+
+def test_a_run_that_succeeded_is_told_step_by_step_and_ended(platform: Platform, run_id: str, tmp_path: Path) -> None:
+    document, page = small.document(), tmp_path / "page.html"
+    leave(document, "extract", {"rows.rows": 600.0})
+    leave(document, "evaluate", {"test.roc_auc": 0.875, "rival.roc_auc": 0.5})
+
+    report(document, False, str(page))
+
+    text = page.read_text()
+    status, _ = outcome(document)
+    assert status == "FINISHED"
+    assert "The run succeeded." in text and "extract did its work" in text
+    assert "0.875" in text and run_id in text
+    assert "Does it hold for &lt;every&gt; row?" in text
+    address = tracking.get(tracking.parent(parse(document)))["info"]["artifact_uri"]
+    assert get_artifact(address, "report.html").decode() == text
+
+
+def test_a_run_that_failed_is_told_with_the_step_and_its_sentence(platform: Platform, run_id: str, tmp_path: Path) -> None:
+    document, page = small.document(), tmp_path / "page.html"
+    leave(document, "extract")
+    leave(document, "validate", error="bad data: rows.x: 3 rows are null")
+
+    report(document, True, str(page))
+
+    status, tags = outcome(document)
+    assert status == "FAILED"
+    assert tags["outcome"] == "validate failed: bad data: rows.x: 3 rows are null"
+    assert "Validate failed: bad data: rows.x: 3 rows are null" in page.read_text()
+
+
+def test_a_step_that_left_no_word_is_named(platform: Platform, run_id: str, tmp_path: Path) -> None:
+    document, page = small.document(), tmp_path / "page.html"
+    leave(document, "extract")
+    leave(document, "validate")
+
+    report(document, True, str(page))
+
+    assert "Transform was killed or could not start" in page.read_text()
+
+
+def test_without_mlflow_the_page_still_says_what_is_known(run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "page.html"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "no address")
+
+    with pytest.raises(SystemExit) as ended:
+        report(small.document(), False, str(page))
+
+    assert ended.value.code == 1
+    assert "What the steps did is not known: the MLflow server is not configured" in page.read_text()
+
+
+def test_a_users_mistake_ends_a_step_with_one_sentence_and_no_traceback(platform: Platform, run_id: str, capsys: pytest.CaptureFixture[str]) -> None:
+    document = small.document()
+
+    with pytest.raises(SystemExit) as ended, record("train", document):
+        raise UserError("the rows are wrong: correct them")
+
+    assert ended.value.code == 1
+    assert capsys.readouterr().out.endswith("failed: the rows are wrong: correct them\n")
+    assert [(step["info"]["run_name"], step["info"]["status"]) for step in tracking.steps(parse(document))] == [("train", "FAILED")]

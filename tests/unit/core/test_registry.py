@@ -1,0 +1,120 @@
+"""The registry of a real MLflow: versions, aliases, and the promotion that only one of two may win."""
+
+from __future__ import annotations
+
+import pytest
+
+from core import registry
+from core.errors import Conflict
+from core.mlflow_api import call
+from tests.unit import small
+from tests.unit.models import version
+
+pytestmark = pytest.mark.usefixtures("platform")
+
+
+@pytest.fixture
+def name() -> str:
+    return small.usecase().name
+
+
+def test_a_name_that_nothing_is_registered_under_has_no_versions(name: str) -> None:
+    assert registry.champion(name) is None
+    assert registry.get(name, "1") is None
+    assert registry.find(name, "run", "sha256:0") is None
+
+
+def test_a_version_is_found_with_what_it_was_registered_with(name: str) -> None:
+    made = version(name, "sha256:ab", judged_against="7")
+
+    found = registry.get(name, made.version)
+
+    assert found == made == registry.Version(name, "1", "s3://models/ab.zip", "sha256:ab", "7")
+
+
+def test_an_alias_names_one_version_at_a_time(name: str) -> None:
+    first, second = version(name, "sha256:ab"), version(name, "sha256:cd")
+
+    registry.set_alias(name, "challenger", first.version)
+    registry.set_alias(name, "challenger", second.version)
+
+    assert registry.aliased(name, "challenger") == second
+    assert registry.champion(name) is None
+
+
+@pytest.mark.parametrize(
+    ("run", "digest", "there"),
+    [
+        pytest.param("run-1", "sha256:ab", True, id="same run, same model"),
+        pytest.param("run-2", "sha256:ab", False, id="another run"),
+        pytest.param("run-1", "sha256:cd", False, id="another model"),
+    ],
+)
+def test_a_version_is_found_again_by_its_run_and_its_digest(name: str, run: str, digest: str, there: bool) -> None:
+    made = version(name, "sha256:ab")
+    registry.tag(made, {"kfp.pipeline_run_id": "run-1"})
+
+    found = registry.find(name, run, digest)
+
+    assert (found == made) is there
+
+
+def test_promoting_the_first_leaves_no_previous_one(name: str) -> None:
+    first = version(name, "sha256:ab")
+
+    registry.promote(first)
+
+    assert registry.champion(name) == first
+    assert _tags(first)["previous"] == ""
+
+
+def test_promoting_remembers_who_was_champion(name: str) -> None:
+    registry.promote(version(name, "sha256:ab"))
+    second = version(name, "sha256:cd", judged_against="1")
+
+    registry.promote(second)
+
+    assert registry.champion(name) == second
+    assert _tags(second)["previous"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("judged_against", "sentence"),
+    [
+        pytest.param("", "is version 1 now, the challenger was judged against none: run the pipeline again", id="against none"),
+        pytest.param("7", "is version 1 now, the challenger was judged against version 7: run the pipeline again", id="against another"),
+    ],
+)
+def test_a_challenger_that_was_judged_against_another_champion_is_refused(name: str, judged_against: str, sentence: str) -> None:
+    champion = version(name, "sha256:ab")
+    registry.promote(champion)
+    challenger = version(name, "sha256:cd", judged_against=judged_against)
+
+    with pytest.raises(Conflict) as refused:
+        registry.promote(challenger)
+
+    assert str(refused.value) == f"the champion of {name} {sentence}"
+    assert registry.champion(name) == champion
+    assert "previous" not in _tags(challenger)
+
+
+def test_a_challenger_of_a_champion_that_is_gone_is_refused(name: str) -> None:
+    challenger = version(name, "sha256:cd", judged_against="7")
+
+    with pytest.raises(Conflict, match=f"the champion of {name} is version none now, the challenger was judged against version 7"):
+        registry.promote(challenger)
+
+    assert registry.champion(name) is None
+
+
+def test_a_description_is_what_mlflow_shows(name: str) -> None:
+    made = version(name, "sha256:ab")
+
+    registry.describe(made, "**Größe** of `x`")
+
+    assert call("GET", "model-versions/get", {"name": name, "version": "1"})["model_version"]["description"] == "**Größe** of `x`"
+
+
+def _tags(version: registry.Version) -> dict[str, str]:
+    found = call("GET", "model-versions/get", {"name": version.name, "version": version.version})["model_version"]
+    return {item["key"]: item["value"] for item in found["tags"]}

@@ -1,0 +1,261 @@
+"""What a step leaves in a real MLflow, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+import uuid
+from typing import Any
+
+import pytest
+
+from core import tracking
+from core.config import UseCase, parse
+from core.errors import UserError
+from core.mlflow_api import call, get_artifact
+from core.processes import free_port
+from core.tracking import Run, record
+from tests.unit import small
+
+pytestmark = pytest.mark.usefixtures("platform")
+
+
+@pytest.fixture
+def document() -> dict[str, Any]:
+    return small.document()
+
+
+@pytest.fixture
+def usecase(document: dict[str, Any]) -> UseCase:
+    return parse(document)
+
+
+@pytest.fixture(autouse=True)
+def run_id(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The environment of a step without KFP's plugin."""
+    found = str(uuid.uuid4())
+    monkeypatch.setenv("KFP_RUN_ID", found)
+    monkeypatch.setenv("GIT_SHA", "0123abc")
+    monkeypatch.setenv("IMAGE", "registry/image:0123abc")
+    monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
+    return found
+
+
+@pytest.fixture
+def plugin(usecase: UseCase, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+    """What KFP's own plugin makes before a step starts: a run of the pipeline and below it one of the step."""
+    parent = tracking.create(usecase, "by the plugin", tags={})
+    own = tracking.create(usecase, "the step", tags={}, parent=parent)
+    monkeypatch.setenv("MLFLOW_RUN_ID", own)
+    return parent, own
+
+
+def test_the_pipeline_runs_own_run_is_made_once_and_found_again(usecase: UseCase, run_id: str) -> None:
+    first = tracking.parent(usecase)
+
+    second = tracking.parent(usecase)
+
+    assert second == first
+    assert _tags(first)["kfp.pipeline_run_id"] == run_id
+
+
+def test_another_pipeline_run_has_another_run(usecase: UseCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = tracking.parent(usecase)
+    monkeypatch.setenv("KFP_RUN_ID", str(uuid.uuid4()))
+
+    second = tracking.parent(usecase)
+
+    assert second != first
+
+
+def test_the_run_says_what_is_needed_to_repeat_it(usecase: UseCase, document: dict[str, Any]) -> None:
+    tags = _tags(tracking.parent(usecase))
+
+    assert (tags["git.sha"], tags["image"], tags["mlflow.note.content"]) == ("0123abc", "registry/image:0123abc", usecase.description)
+    assert parse(json.loads(tags["config"])) == usecase
+
+
+def test_a_step_leaves_all_its_notes_in_a_run_below_the_pipelines(
+    usecase: UseCase, document: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with record("train", document) as run:
+        run.parameters["seed"] = 7
+        run.metrics["validation.roc_auc"] = 0.75
+        run.tags["data.sha256"] = "ab12"
+        run.artifacts["page.html"] = b"<p>page</p>"
+        run.dataset("rows", "f" * 64, "s3://data/rows.parquet", {"x": "DOUBLE"}, 600, "raw")
+        run.summary = "it went well"
+
+    left = tracking.get(run.id)
+    tags, metrics = _tags(run.id), {item["key"]: item["value"] for item in left["data"]["metrics"]}
+    assert left["info"]["status"] == "FINISHED"
+    assert left["data"]["params"] == [{"key": "seed", "value": "7"}]
+    assert metrics["validation.roc_auc"] == 0.75
+    assert metrics["seconds"] > 0 and metrics["cpu_seconds"] > 0 and 10 < metrics["peak_memory_mib"] < 10_000
+    assert (tags["mlflow.parentRunId"], tags["step"], tags["data.sha256"]) == (tracking.parent(usecase), "train", "ab12")
+    assert (tags["summary"], left["info"]["run_name"]) == ("it went well", "train")
+    assert get_artifact(left["info"]["artifact_uri"], "page.html") == b"<p>page</p>"
+    assert capsys.readouterr().out == "done: it went well\n"
+
+
+def test_a_steps_datasets_are_its_inputs_in_mlflow(document: dict[str, Any]) -> None:
+    with record("extract", document) as run:
+        run.dataset("rows", "f" * 64, "s3://data/rows-*.parquet", {"x": "DOUBLE", "kind": "VARCHAR"}, 600, "raw")
+
+    (used,) = tracking.get(run.id)["inputs"]["dataset_inputs"]
+    assert (used["dataset"]["name"], used["dataset"]["digest"]) == ("rows", "f" * 36)
+    assert json.loads(used["dataset"]["source"]) == {"uri": "s3://data/rows-*.parquet"}
+    assert json.loads(used["dataset"]["profile"]) == {"num_rows": 600}
+    assert [item["name"] for item in json.loads(used["dataset"]["schema"])["mlflow_colspec"]] == ["x", "kind"]
+    assert used["tags"] == [{"key": "mlflow.data.context", "value": "raw"}]
+
+
+def test_a_trial_is_a_run_below_its_steps(document: dict[str, Any]) -> None:
+    with record("train", document) as run:
+        run.trial("trial-1-trees", time.time() - 5, {"candidate": "trees", "learning_rate": 0.1}, {"validation.roc_auc": 0.7})
+        run.trial("trial-2-linear", time.time(), {"candidate": "linear"}, {})
+
+    found = _children(run)
+    assert sorted(each["info"]["run_name"] for each in found) == ["trial-1-trees", "trial-2-linear"]
+    first = next(each for each in found if each["info"]["run_name"] == "trial-1-trees")
+    assert first["info"]["status"] == "FINISHED"
+    assert first["info"]["end_time"] - first["info"]["start_time"] >= 5000
+    assert {item["key"]: item["value"] for item in first["data"]["params"]} == {"candidate": "trees", "learning_rate": "0.1"}
+
+
+def test_steps_come_in_the_order_of_their_start_and_the_newest_of_each(usecase: UseCase) -> None:
+    parent = tracking.parent(usecase)
+    starts = {"extract": 100.0, "train": 300.0, "validate": 200.0, "extract again": 250.0}
+    runs = {name: tracking.create(usecase, name.split()[0], tags={}, parent=parent, started=start) for name, start in starts.items()}
+    tracking.create(usecase, "trial", tags={}, parent=runs["train"])
+
+    found = tracking.steps(usecase)
+
+    assert [each["info"]["run_id"] for each in found] == [runs["validate"], runs["extract again"], runs["train"]]
+
+
+def test_a_users_mistake_ends_the_step_with_one_sentence(document: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended, record("transform", document) as run:
+        raise UserError("bad data: a\nbad data: b")
+
+    assert ended.value.code == 1
+    assert capsys.readouterr().out == "failed: bad data: a\nbad data: b\n"
+    assert tracking.get(run.id)["info"]["status"] == "FAILED"
+    assert _tags(run.id)["error"] == "bad data: a\nbad data: b"
+
+
+def test_a_mistake_of_ours_keeps_its_traceback_and_is_noted_too(document: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ZeroDivisionError), record("transform", document) as run:
+        print(1 // 0)
+
+    assert capsys.readouterr().out == "failed: ZeroDivisionError: integer division or modulo by zero\n"
+    assert tracking.get(run.id)["info"]["status"] == "FAILED"
+
+
+def test_a_config_that_is_wrong_ends_the_step_with_its_sentence(document: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), record("transform", document | {"trian": {}}):
+        pass
+
+    assert capsys.readouterr().out == "failed: trian: unknown key: remove it or correct its spelling\n"
+
+
+def test_with_kfps_plugin_a_step_joins_its_run_and_leaves_the_end_to_it(plugin: tuple[str, str], document: dict[str, Any], usecase: UseCase) -> None:
+    parent, own = plugin
+
+    with record("train", document) as run:
+        run.parameters["seed"] = 7
+        run.trial("trial-1", time.time(), {}, {})
+
+    left = tracking.get(own)
+    assert (run.id, tracking.parent(usecase)) == (own, parent)
+    assert left["info"]["status"] == "RUNNING"
+    assert left["data"]["params"] == [{"key": "seed", "value": "7"}]
+    assert [each["info"]["run_name"] for each in _children(run)] == ["trial-1"]
+
+
+def test_with_kfps_plugin_a_failed_step_says_why_and_leaves_the_end_to_it(plugin: tuple[str, str], document: dict[str, Any]) -> None:
+    with pytest.raises(SystemExit), record("train", document):
+        raise UserError("no rows")
+
+    assert tracking.get(plugin[1])["info"]["status"] == "RUNNING"
+    assert _tags(plugin[1])["error"] == "no rows"
+
+
+def test_with_a_plugin_that_made_one_run_for_all_it_is_the_parent(usecase: UseCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    only = tracking.create(usecase, "by the plugin", tags={})
+    monkeypatch.setenv("MLFLOW_RUN_ID", only)
+
+    assert tracking.parent(usecase) == only
+
+
+def test_outside_of_a_pipeline_a_step_says_how_to_start_one(document: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KFP_RUN_ID")
+
+    with pytest.raises(UserError, match="KFP_RUN_ID is not set: a step runs inside a pipeline; start one with `mlops run` or `mlops submit`"):
+        tracking.run_id()
+
+
+def test_two_steps_that_meet_in_a_new_experiment_share_it(usecase: UseCase, step_process: Any) -> None:
+    processes = [step_process(usecase, "tracking.create(usecase, 'step', tags={})") for _ in range(2)]
+
+    said = [process.communicate(timeout=60) for process in processes]
+
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert call("GET", "experiments/get-by-name", {"experiment_name": usecase.name})["experiment"]["name"] == usecase.name
+
+
+def test_an_experiment_that_was_deleted_is_a_sentence(usecase: UseCase) -> None:
+    tracking.parent(usecase)
+    number = call("GET", "experiments/get-by-name", {"experiment_name": usecase.name})["experiment"]["experiment_id"]
+    call("POST", "experiments/delete", {"experiment_id": number})
+
+    with pytest.raises(UserError, match="restore it"):
+        tracking.parent(usecase)
+
+
+def test_an_mlflow_that_is_not_there_is_a_sentence_and_no_traceback(usecase: UseCase, step_process: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = f"http://127.0.0.1:{free_port()}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    monkeypatch.setenv("MLOPS_MLFLOW_PATIENCE", "0.3")
+
+    process = step_process(usecase, "with tracking.record('train', json.loads(usecase.model_dump_json())): raise UserError('no rows')")
+
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (1, "")
+    assert out.splitlines() == [
+        "failed: no rows",
+        f"not in MLflow either: MLflow at {address} does not answer: start it (`mlops platform up`) or correct MLFLOW_TRACKING_URI",
+    ]
+
+
+@pytest.mark.parametrize("address", ["", "sqlite:///mlflow.db", "127.0.0.1:5000"])
+def test_an_address_that_is_none_is_a_sentence(address: str, usecase: UseCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+
+    with pytest.raises(UserError, match="the MLflow server is not configured: set MLFLOW_TRACKING_URI to its http address"):
+        tracking.parent(usecase)
+
+
+@pytest.fixture
+def step_process() -> Any:
+    """Start Python code in a process of its own, as a step is."""
+
+    def start(usecase: UseCase, code: str) -> subprocess.Popen[str]:
+        imports = "import json; from core import tracking; from core.config import UseCase; from core.errors import UserError"
+        head = f"{imports}; usecase = UseCase.model_validate_json({usecase.model_dump_json()!r})\n"
+        return subprocess.Popen([sys.executable, "-c", head + code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    return start
+
+
+def _tags(run: str) -> dict[str, str]:
+    return {item["key"]: item["value"] for item in tracking.get(run)["data"]["tags"]}
+
+
+def _children(run: Run) -> list[dict[str, Any]]:
+    experiment = tracking.get(run.id)["info"]["experiment_id"]
+    body = {"experiment_ids": [experiment], "filter": f"tags.`mlflow.parentRunId` = '{run.id}'"}
+    found: list[dict[str, Any]] = call("POST", "runs/search", body)["runs"]
+    return found
