@@ -42,7 +42,7 @@ def client() -> Minio:
         secure=endpoint.scheme == "https",
         http_client=urllib3.PoolManager(
             timeout=urllib3.Timeout(connect=5, read=60),
-            retries=urllib3.Retry(total=3, backoff_factor=0.3, status_forcelist=(500, 502, 503, 504)),
+            retries=urllib3.Retry(total=3, backoff_factor=0.3, status_forcelist=(500, 502, 503, 504), raise_on_status=False),
             maxsize=16,
         ),
     )
@@ -58,6 +58,7 @@ def errors(what: str) -> Iterator[None]:
             "NoSuchBucket": f"bucket {error.bucket_name or what} does not exist: create it or correct the address",
             "NoSuchKey": "there is no such object: correct the address",
             "AccessDenied": "access denied: the credentials may not use it (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)",
+            "InternalError": "the S3 server cannot do it, perhaps its disk is full: make room, or look into its log (.local/logs/s3.log on a laptop)",
             "InvalidAccessKeyId": "the access key is unknown: correct AWS_ACCESS_KEY_ID",
             "SignatureDoesNotMatch": "the secret key is wrong: correct AWS_SECRET_ACCESS_KEY",
         }

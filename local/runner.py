@@ -87,13 +87,7 @@ def run(package: Path, config: dict[str, Any], run_id: str, folder: Path, observ
     os.environ["KFP_RUN_ID"] = run_id
     # raise_on_error stays off: the exit handler has to run
     local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(folder / "artifacts"), raise_on_error=False)
-    with (
-        (folder / "run.log").open("w") as log,
-        contextlib.redirect_stdout(log),
-        contextlib.redirect_stderr(log),
-        _terminable(),
-        _conditions_watched() as problems,
-    ):
+    with _logged(folder / "run.log"), _terminable(), _conditions_watched() as problems:
         try:
             components.load_component_from_file(str(package))(config=config)
         except Exception as error:  # kfp raises whatever it meets, such as KeyError
@@ -173,6 +167,16 @@ def _handler(session: _Session) -> type:
             return status.Status.FAILURE if session.execute(command, executor_input, self.env_vars).error else status.Status.SUCCESS
 
     return Handler
+
+
+@contextlib.contextmanager
+def _logged(path: Path) -> Iterator[None]:
+    """Write what kfp prints to a file."""
+    try:
+        with path.open("w") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+            yield
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror}): make room on its disk, then run again") from error
 
 
 @contextlib.contextmanager

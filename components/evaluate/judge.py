@@ -113,9 +113,9 @@ def _rival(usecase: UseCase, table: str, champion: Version | None, answers: Pred
     try:
         bundle = unpack(read(champion.uri), champion.digest)
         rows, truth = examples(table, usecase, "test", bundle.manifest.inputs)
+        return predict(load_model(bundle.model), rows, truth), f"version {champion.version}"
     except (UserError, NotFound) as error:
         raise UserError(f"the champion, version {champion.version}, cannot be asked: {error}") from error
-    return predict(load_model(bundle.model), rows, truth), f"version {champion.version}"
 
 
 def _measure(usecase: UseCase, answers: Predictions) -> dict[str, float]:

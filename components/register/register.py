@@ -85,22 +85,24 @@ def _datatype(classes: list[Any] | None) -> Any:
 def _log_model(usecase: UseCase, pipeline: Any, golden: Golden, run: Run) -> str:
     """Log the pipeline as an MLflow model with signature and input example, and register it."""
     import mlflow
-    from mlflow.models import infer_signature
+    from mlflow.models import Model, infer_signature
 
     read: tuple[Input, ...] = inputs(usecase)
     example = frame({item.name: [row[item.name] for row in golden.rows[:5]] for item in read}, read)
     rows = frame({item.name: [row[item.name] for row in golden.rows] for item in read}, read)
-    with mlflow.start_run(run_id=run.id):
-        info = mlflow.sklearn.log_model(
-            pipeline,
-            name="model",
-            signature=infer_signature(rows, pipeline.predict(rows)),
-            input_example=example,
-            pip_requirements=[f"scikit-learn=={sklearn.__version__}", f"numpy=={np.__version__}", "pandas"],
-            serialization_format="skops",
-            skops_trusted_types=_trusted(pipeline),
-            registered_model_name=usecase.name,
-        )
+    info = Model.log(  # as mlflow.sklearn.log_model does within an active run; but leaving that would end it, also one that is not ours
+        artifact_path=None,
+        name="model",
+        flavor=mlflow.sklearn,
+        run_id=run.id,
+        sk_model=pipeline,
+        signature=infer_signature(rows, pipeline.predict(rows)),
+        input_example=example,
+        pip_requirements=[f"scikit-learn=={sklearn.__version__}", f"numpy=={np.__version__}", "pandas"],
+        serialization_format="skops",
+        skops_trusted_types=_trusted(pipeline),
+        registered_model_name=usecase.name,
+    )
     return str(info.registered_model_version)
 
 

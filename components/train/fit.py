@@ -16,7 +16,7 @@ from components.train.page import write
 from components.train.pipeline import build
 from core.bundle import dump_model
 from core.config import Candidate, UseCase
-from core.errors import UserError
+from core.errors import UserError, first_line
 from core.metrics import METRICS, score
 from core.predict import predict
 from core.tables import examples
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
+NEEDS_EVERY_CLASS = ("roc_auc", "average_precision")
 Rows = tuple["pd.DataFrame", NDArray[Any]]
 
 
@@ -121,9 +122,10 @@ def _try(usecase: UseCase, candidate: Candidate, parameters: dict[str, Any], lea
     """Fit and score one model; parameters that the estimator refuses cost the trial, not the run."""
     try:
         fitted = _fit(build(candidate, usecase.features, parameters, usecase.train.seed), learn)
-        return _score(usecase, fitted, check), ""
+        value = _score(usecase, fitted, check)
     except (ValueError, ArithmeticError) as error:
-        return None, str(error).splitlines()[0]
+        return None, first_line(error)
+    return (value, "") if np.isfinite(value) else (None, f"its {METRICS[usecase.metric].title} is no finite number")
 
 
 def _fit(pipeline: Pipeline, learn: Rows) -> Pipeline:
@@ -137,7 +139,7 @@ def _score(usecase: UseCase, fitted: Pipeline, check: Rows) -> float:
 
 
 def _best(usecase: UseCase, trials: list[Trial]) -> Trial:
-    scored = [trial for trial in trials if trial.score is not None and np.isfinite(trial.score)]
+    scored = [trial for trial in trials if trial.score is not None]
     if not scored:
         raise UserError(f"every trial failed, the last with: {trials[-1].problem}: correct train.candidates")
     sign = 1 if usecase.greater_is_better else -1
@@ -151,6 +153,9 @@ def _sample(usecase: UseCase, learn: Rows) -> Rows:
     if count is None or count >= len(target):
         return learn
     chosen = np.sort(np.random.default_rng(usecase.train.seed).choice(len(target), count, replace=False))
+    if usecase.task != "regression":  # one row at least of each class: a model cannot answer with one that it never saw
+        classes, first = np.unique(target, return_index=True)
+        chosen = np.union1d(chosen, first[~np.isin(classes, target[chosen])])
     return rows.iloc[chosen], target[chosen]
 
 
@@ -168,3 +173,9 @@ def _require_variety(usecase: UseCase, learn: NDArray[Any], check: NDArray[Any])
     unknown = set(check.tolist()) - classes
     if unknown:
         raise UserError(f"the validation rows hold {usecase.target} = {sorted(unknown)[0]}, which no training row has: change the split")
+    lacking = classes - set(check.tolist())
+    if lacking and usecase.metric in NEEDS_EVERY_CLASS:
+        raise UserError(
+            f"{usecase.metric} cannot be computed on the validation rows: none has {usecase.target} = {sorted(lacking)[0]}; "
+            "deliver more data or change the split"
+        )

@@ -37,9 +37,9 @@ def transform(run: Run, raw: str, target: str) -> dict[str, Any]:
             raise UserError(
                 f"features() of {run.usecase.name} fails: {str(error).splitlines()[0]}: correct usecases/{run.usecase.name}/features.py"
             ) from error
-        made = [row[0] for row in connection.execute("DESCRIBE made").fetchall()]
-        _check(run.usecase, connection, set(made))
-        connection.execute(f"COPY ({_split(run.usecase, made)}) TO {literal(target)} (FORMAT parquet, COMPRESSION zstd)")
+        made = {row[0]: row[1] for row in connection.execute("DESCRIBE made").fetchall()}
+        _check(run.usecase, connection, made)
+        connection.execute(f"COPY ({_split(run.usecase, list(made))}) TO {literal(target)} (FORMAT parquet, COMPRESSION zstd)")
         counts = dict(connection.execute(f"SELECT split, count(*) FROM read_parquet({literal(target)}) GROUP BY split").fetchall())  # noqa: S608
         found = columns(connection, target)
     rows = sum(counts.values())
@@ -59,20 +59,22 @@ def _query(usecase: UseCase, connection: duckdb.DuckDBPyConnection, raw: str) ->
         raise UserError(f"features() of {usecase.name} fails: {str(error).splitlines()[0]}: correct usecases/{usecase.name}/features.py") from error
 
 
-def _check(usecase: UseCase, connection: duckdb.DuckDBPyConnection, found: set[str]) -> None:
+def _check(usecase: UseCase, connection: duckdb.DuckDBPyConnection, found: dict[str, str]) -> None:
     wanted = {*usecase.features.names, usecase.target} | ({usecase.split.column} if usecase.split.column else set())
-    if wanted - found:
+    if wanted - found.keys():
         raise UserError(
-            f"features() of {usecase.name} makes no column {', '.join(sorted(wanted - found))}: make it there or remove it from the config"
+            f"features() of {usecase.name} makes no column {', '.join(sorted(wanted - found.keys()))}: make it there or remove it from the config"
         )
     if "split" in found:
         raise UserError(
             f"features() of {usecase.name} makes a column split, the name of the one that says which rows are for training: call it otherwise"
         )
-    nulls, rows = connection.execute(f"SELECT count(*) - count({identifier(usecase.target)}), count(*) FROM made").fetchall()[0]  # noqa: S608
-    if nulls or not rows:
-        what = f"{nulls:,} of {rows:,} rows without {usecase.target}: filter them out there" if rows else "no rows: look at its filters and joins"
-        raise UserError(f"features() of {usecase.name} makes {what}")
+    for column in filter(None, (usecase.target, usecase.split.column)):
+        known = f"nullif({identifier(column)}, 'nan')" if found[column] in ("FLOAT", "DOUBLE") else identifier(column)
+        nulls, rows = connection.execute(f"SELECT count(*) - count({known}), count(*) FROM made").fetchall()[0]  # noqa: S608
+        if nulls or not rows:
+            what = f"{nulls:,} of {rows:,} rows without {column}: filter them out there" if rows else "no rows: look at its filters and joins"
+            raise UserError(f"features() of {usecase.name} makes {what}")
 
 
 def _split(usecase: UseCase, names: list[str]) -> str:

@@ -89,12 +89,12 @@ def _rules(present: dict[str, Column], contract: Contract) -> Iterator[tuple[tup
             yield (
                 (*place, "values"),
                 _counted(quoted, f"{quoted}::VARCHAR NOT IN ({listed})"),
-                _broken(name, "other than", f"one of {', '.join(column.values)}"),
+                _broken(name, f"none of {', '.join(column.values)}", "the contract's values"),
             )
     for index, names in enumerate(contract.unique):
         if all(name in present for name in names):
             together = ", ".join(identifier(name) for name in names)
-            yield ("unique", index), f"count(*) - count(DISTINCT ({together}))", _duplicates(names)
+            yield ("unique", index), f"count(*) - count(DISTINCT row({together}))", _duplicates(names)
 
 
 def _counted(quoted: str, condition: str) -> str:

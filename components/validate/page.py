@@ -14,7 +14,7 @@ BODY = """
 <div class="scroll"><table>
 <tr><th>column</th><th>type</th><th class="n">missing</th><th class="n">distinct</th><th>least</th><th>median</th><th>greatest</th></tr>
 {% for c in columns %}<tr><td>{{ c.column_name }}{% if c.column_name in usecase.contract[table].columns %} <span class="mark" title="named by the contract">&bull;</span>{% endif %}</td>
-<td>{{ c.column_type | lower }}</td><td class="n">{{ "%.2f" | format(c.null_percentage) }} %</td><td class="n">&asymp; {{ "{:,}".format(c.approx_unique) }}</td>
+<td>{{ c.column_type | lower }}</td><td class="n">{{ "%.2f" | format(c.null_percentage or 0) }} %</td><td class="n">&asymp; {{ "{:,}".format(c.approx_unique) }}</td>
 <td>{{ c.min | short }}</td><td>{{ c.q50 | short }}</td><td>{{ c.max | short }}</td></tr>{% endfor %}
 </table></div>
 {% endfor %}

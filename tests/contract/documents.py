@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
-README, WALK, TROUBLES = ROOT / "README.md", ROOT / "docs" / "your-own-use-case.md", ROOT / "docs" / "troubleshooting.md"
-PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCS = ROOT / "docs"
+README, WALK, RUN, TROUBLES = ROOT / "README.md", DOCS / "your-own-use-case.md", DOCS / "how-a-run-works.md", DOCS / "troubleshooting.md"
+PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 
 BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # What differs from run to run and from machine to machine: addresses of files, ids, numbers and the space before them.
@@ -48,9 +49,9 @@ def shape(text: str) -> str:
 
 
 def same(shown: list[str], printed: list[str]) -> bool:
-    """Whether the lines are those that a page shows; `...` stands for any."""
-    pattern = r"\n".join(r"(.*\n)*.*" if line == "..." else re.escape(shape(line)) for line in shown)
-    return re.fullmatch(pattern, "\n".join(map(shape, printed))) is not None
+    """Whether the lines are those that a page shows; `...` stands for any number of them."""
+    pattern = "".join(r"(.*\n)*" if line == "..." else rf"{re.escape(shape(line))}\n" for line in shown)
+    return re.fullmatch(pattern, "".join(f"{shape(line)}\n" for line in printed)) is not None
 
 
 def checkout(folder: Path) -> Path:
@@ -61,7 +62,8 @@ def checkout(folder: Path) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes((ROOT / name).read_bytes())
     (folder / ".venv").mkdir()
-    (folder / ".venv" / "bin").symlink_to(ROOT / ".venv" / "bin")
+    for entry in ("bin", "lib", "pyvenv.cfg"):
+        (folder / ".venv" / entry).symlink_to(ROOT / ".venv" / entry)
     (folder / ".venv" / ".synced").touch()
     return folder
 

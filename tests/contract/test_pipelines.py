@@ -150,7 +150,7 @@ def test_a_step_runs_as_a_numbered_user_who_is_not_root(name: str, executor: str
     assert context["runAsNonRoot"] is True
     assert int(context["runAsUser"]) > 0
     assert int(context["runAsGroup"]) > 0
-    assert [mount["mountPath"] for mount in settings["emptyDirMounts"]] == ["/tmp"]  # noqa: S108  (in the pod)
+    assert [mount["mountPath"] for mount in settings["emptyDirMounts"]] == ["/tmp"]
 
 
 @pytest.mark.parametrize(("name", "executor"), EXECUTORS)

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 from urllib.parse import unquote, urlsplit
 
 import psutil
@@ -20,6 +21,7 @@ import requests
 from core import mlflow_api
 from local.state import home
 
+Found = TypeVar("Found")
 MLOPS = Path(sys.executable).parent / "mlops"
 LINE = re.compile(r"^([✓✗])  (\w+) +(\d+\.\d) s  (.*)$", re.MULTILINE)
 ORDER = ["extract", "validate", "transform", "train", "evaluate", "register", "deploy", "report"]
@@ -41,24 +43,37 @@ class Ended:
     @property
     def folder(self) -> Path:
         """Where the run's logs lie."""
-        return home() / "runs" / re.findall(r", run (\S+?);?(?: |$)", self.out, re.MULTILINE)[0]
+        name: str = re.findall(r", run (\S+?);?(?: |$)", self.out, re.MULTILINE)[0]
+        return home() / "runs" / name
 
     @property
     def report(self) -> Path:
         return Path(unquote(urlsplit(self.link("report")).path))
 
     def link(self, name: str) -> str:
-        return re.findall(rf"^{name} +(\S+)$", self.out, re.MULTILINE)[0]
+        (found,) = re.findall(rf"^{name} +(\S+)$", self.out, re.MULTILINE)
+        return str(found)
 
 
 class Running:
     """A command that still runs."""
 
+    started: ClassVar[list[subprocess.Popen[str]]] = []
+
     def __init__(self, *arguments: str, **environment: str) -> None:
-        self.before = set(runs())
         pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         self.process = subprocess.Popen([MLOPS, *arguments], env=os.environ | environment, text=True, start_new_session=True, **pipes)
         self.pid = self.process.pid
+        Running.started.append(self.process)
+
+    @classmethod
+    def end_all(cls) -> None:
+        """Stop what a failed test has left running."""
+        while cls.started:
+            process = cls.started.pop()
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+                process.communicate(timeout=60)
 
     def end(self) -> Ended:
         out, err = self.process.communicate(timeout=240)
@@ -89,10 +104,6 @@ def once(name: str, make: Callable[[], list[Ended]]) -> list[Ended]:
     return [Ended(**ended) for ended in json.loads(path.read_text())]
 
 
-def runs() -> list[Path]:
-    return sorted((home() / "runs").glob("*"))
-
-
 def is_step(process: psutil.Process, step: str) -> bool:
     try:
         command = process.cmdline()
@@ -101,7 +112,7 @@ def is_step(process: psutil.Process, step: str) -> bool:
     return command[-2:] == ["--function_to_execute", step] and command[1:3] == ["-m", "kfp.dsl.executor_main"]
 
 
-def wait_for(ready: Callable[[], Any], seconds: float = 60) -> Any:
+def wait_for(ready: Callable[[], Found | None], seconds: float = 60) -> Found:
     deadline = time.monotonic() + seconds
     while not (found := ready()):
         assert time.monotonic() < deadline
@@ -128,7 +139,8 @@ def mlflow_run(run_id: str) -> tuple[str, dict[str, str], dict[str, float]]:
     """Return status, tags and metrics of a run."""
     found = mlflow_api.call("GET", "runs/get", {"run_id": run_id})["run"]
     data = found["data"]
-    return found["info"]["status"], *({item["key"]: item["value"] for item in data.get(kind, [])} for kind in ("tags", "metrics"))  # type: ignore[return-value]
+    tags, metrics = ({item["key"]: item["value"] for item in data.get(kind, [])} for kind in ("tags", "metrics"))
+    return found["info"]["status"], tags, metrics
 
 
 def below(run_id: str) -> list[dict[str, Any]]:

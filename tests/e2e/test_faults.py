@@ -2,12 +2,11 @@
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from components.deploy.deploy import serve_champion
 from components.deploy.local import Served, change, serving
 from core import registry, storage
 from core.bundle import digest, pack, unpack
+from core.mlflow_api import call
 from local import platform as embedded
 from local.platform import Platform
 from local.state import load
@@ -90,19 +90,26 @@ def own(disk: Path) -> Iterator[Platform]:
 
 
 @pytest.fixture
-def champion(own: Platform) -> Served:
+def champion(own: Platform) -> Iterator[Served]:
     """The weak champion, in service."""
     registry.set_alias("wine", "champion", "1")
     served = serve_champion("wine")
     assert served
     assert served.version == "1"
-    return served
+    yield served
+    Running.end_all()
 
 
-def answer(served: Served) -> Any:
-    """Ask for a golden row, so that a wrong answer is noticed."""
-    bundle = unpack(storage.read(served.uri), served.digest)
-    return ask(served.address, dict(bundle.golden.rows[0])) == [bundle.golden.predict[0]]
+@pytest.fixture
+def question(champion: Served) -> dict[str, Any]:
+    """A golden row, for times when S3 cannot be asked for it."""
+    return dict(unpack(storage.read(champion.uri), champion.digest).golden.rows[0])
+
+
+def answers_right(served: Served) -> bool:
+    """Ask a server for its golden rows."""
+    golden = unpack(storage.read(served.uri), served.digest).golden
+    return bool([ask(served.address, dict(row))[0] for row in golden.rows[:3]] == list(golden.predict[:3]))
 
 
 def assert_failed(shown: Ended, sentence: str) -> None:
@@ -118,7 +125,7 @@ def assert_still_champion(served: Served) -> None:
     now = registry.champion("wine")
     assert now
     assert (now.version, serving("wine")) == (served.version, served)
-    assert answer(served)
+    assert answers_right(served)
 
 
 def assert_goes_through() -> None:
@@ -130,24 +137,21 @@ def assert_goes_through() -> None:
     assert now
     assert served
     assert now.version == served.version == shown.steps["deploy"].split()[1]
-    assert answer(served)
+    assert answers_right(served)
     assert [each.pid for each in model_servers()] == [served.process.pid]
 
 
 def model_servers() -> list[psutil.Process]:
     """Every server of this platform's models: they alone know its S3 address."""
     address = os.environ["AWS_ENDPOINT_URL_S3"]
-    found = []
-    for each in psutil.process_iter(["cmdline"]):
-        if (each.info["cmdline"] or [])[1:3] == ["-m", "serving"] and each.environ().get("AWS_ENDPOINT_URL_S3") == address:
-            found.append(each)
-    return found
+    servers = [each for each in psutil.process_iter(["cmdline"]) if (each.info["cmdline"] or [])[1:3] == ["-m", "serving"]]
+    return [each for each in servers if each.environ().get("AWS_ENDPOINT_URL_S3") == address]
 
 
-def kill_at(step: str, *, begun: Callable[[Running], Any] = lambda running: True) -> Ended:
+def kill_at(step: str, *, begun: Callable[[], Any] = lambda: True) -> Ended:
     running = Running("run", "wine")
     process = running.at(step)
-    wait_for(lambda: begun(running))
+    wait_for(begun)
     process.kill()
     return running.end()
 
@@ -170,16 +174,16 @@ def test_a_report_that_is_killed_fails_the_run_and_takes_nothing_back(champion: 
     shown = kill_at("report")
 
     assert_failed(shown, r"^report: report was killed \(signal 9\)")
-    assert shown.link("report") == "none:" or "none: the report step did not run" in shown.out
+    assert "none: the report step did not run" in shown.out
     served = serving("wine")
     assert served
     assert served.version != champion.version
-    assert answer(served)
+    assert answers_right(served)
 
 
 @SLOW
 def test_a_deployment_that_is_killed_beside_its_new_server_leaves_the_old_one_and_the_next_run_ends_the_stray(champion: Served) -> None:
-    shown = kill_at("deploy", begun=lambda running: len(model_servers()) == 2)
+    shown = kill_at("deploy", begun=lambda: len(model_servers()) == 2)
 
     assert_failed(shown, r"^deploy: deploy was killed \(signal 9\)")
     assert_still_champion(champion)
@@ -187,10 +191,10 @@ def test_a_deployment_that_is_killed_beside_its_new_server_leaves_the_old_one_an
 
 
 @SLOW
-@pytest.mark.parametrize("step", ["train", "deploy"])
-def test_ctrl_c_ends_the_run_with_130_and_leaves_no_process_and_no_open_run(champion: Served, step: str) -> None:
+def test_ctrl_c_ends_the_run_with_130_and_leaves_no_process_and_no_open_run(champion: Served) -> None:
     running = Running("run", "wine")
-    running.at(step)
+    running.at("deploy")
+    wait_for(lambda: len(model_servers()) == 2)
     family = running.family()
 
     os.kill(running.pid, signal.SIGINT)
@@ -200,24 +204,22 @@ def test_ctrl_c_ends_the_run_with_130_and_leaves_no_process_and_no_open_run(cham
     assert "Traceback" not in shown.out
     assert psutil.wait_procs(family, timeout=2)[1] == []
     assert len(model_servers()) == 1
-    status, runs = newest_run()
-    assert (status, {run["info"]["status"] for run in runs} - {"FINISHED"}) <= ("KILLED", {"KILLED"})
+    status, steps = newest_run()
+    assert status == "KILLED"
+    assert [run["info"]["status"] for run in steps] == ["FINISHED"] * 6 + ["KILLED"]
     assert_still_champion(champion)
     assert_goes_through()
 
 
 def newest_run() -> tuple[str, list[dict[str, Any]]]:
     """Status of the last pipeline run in MLflow, and the runs of its steps."""
-    from core.mlflow_api import call
-
     experiment = call("GET", "experiments/get-by-name", {"experiment_name": "wine"})["experiment"]["experiment_id"]
     body = {
         "experiment_ids": [experiment],
         "filter": "tags.`kfp.pipeline_run_id` != ''",
         "order_by": ["attributes.start_time DESC"],
-        "max_results": 1,
     }
-    (found,) = call("POST", "runs/search", body)["runs"]
+    found = call("POST", "runs/search", body)["runs"][0]
     return mlflow_run(found["info"]["run_id"])[0], below(found["info"]["run_id"])
 
 
@@ -239,40 +241,26 @@ def test_a_run_that_is_killed_itself_leaves_nothing_that_stops_the_next(champion
 @pytest.mark.parametrize(
     ("server", "sentence"),
     [
-        pytest.param("s3", r"the S3 server at http://127\.0\.0\.1:\d+ does not answer: start it \(`mlops platform up`\)|the S3 server", id="S3"),
+        pytest.param("s3", r"the S3 server at http://127\.0\.0\.1:\d+ does not answer: start it \(`mlops platform up`\)", id="S3"),
         pytest.param("mlflow", r"MLflow at http://127\.0\.0\.1:\d+ does not answer: start it \(`mlops platform up`\)", id="MLflow"),
     ],
 )
-def test_a_server_that_is_killed_during_a_run_fails_it_and_the_next_run_starts_it_again(champion: Served, server: str, sentence: str) -> None:
+def test_a_server_that_is_killed_during_a_run_fails_it_and_the_old_model_serves_on(
+    champion: Served, question: dict[str, Any], server: str, sentence: str
+) -> None:
     running = Running("run", "wine")
     running.at("transform")
 
     with killed(server):
         shown = running.end()
-        asked = ask(champion.address, golden_row(champion)) if server == "mlflow" else ask(champion.address, ROWS[champion.digest])
+        answers = ask(champion.address, question)
 
     assert_failed(shown, sentence)
-    assert len(asked) == 1
+    assert len(answers) == 1
     assert shown.report.is_file()
     assert "The run failed." in shown.report.read_text()
-    mlops("platform", "up")
     assert_still_champion(champion)
     assert_goes_through()
-
-
-ROWS: dict[str, dict[str, Any]] = {}
-
-
-@pytest.fixture(autouse=True)
-def _remember(request: pytest.FixtureRequest) -> None:
-    """Keep a golden row where it can be had without S3."""
-    if "champion" in request.fixturenames:
-        served: Served = request.getfixturevalue("champion")
-        ROWS[served.digest] = golden_row(served)
-
-
-def golden_row(served: Served) -> dict[str, Any]:
-    return dict(unpack(storage.read(served.uri), served.digest).golden.rows[0])
 
 
 @contextmanager
@@ -282,10 +270,13 @@ def killed(server: str) -> Iterator[None]:
     for each in family:
         each.kill()
     yield
+    embedded.up()
 
 
 @SLOW
-def test_a_disk_that_fills_up_during_a_run_fails_it_and_with_room_the_next_run_goes_through(champion: Served, disk: Path) -> None:
+def test_a_disk_that_fills_up_during_a_run_fails_it_and_with_room_the_next_run_goes_through(
+    champion: Served, question: dict[str, Any], disk: Path
+) -> None:
     if not os.path.ismount(disk):
         pytest.skip("only root on Linux can mount a small disk")
     running = Running("run", "wine", TMPDIR=str(temporary(disk)))
@@ -293,13 +284,13 @@ def test_a_disk_that_fills_up_during_a_run_fails_it_and_with_room_the_next_run_g
 
     filler = fill(disk)
     shown = running.end()
-    asked = ask(champion.address, ROWS[champion.digest])
+    answers = ask(champion.address, question)
     filler.unlink()
 
     assert shown.code == 1
     assert "Traceback" not in shown.out + shown.err
     assert re.search(r"no space left|disk", shown.out + shown.err, re.IGNORECASE), shown.out + shown.err
-    assert len(asked) == 1
+    assert len(answers) == 1
     assert_still_champion(champion)
     assert_goes_through()
 
@@ -312,8 +303,9 @@ def temporary(disk: Path) -> Path:
 
 def fill(disk: Path) -> Path:
     filler = disk / "filler"
-    with filler.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(disk).free)
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(1 << 20))
     return filler
 
 
@@ -328,15 +320,14 @@ def test_of_two_runs_that_promote_at_once_exactly_one_wins_and_the_other_says_so
 
     assert won.code == 0, won.out
     version = won.steps["deploy"].split()[1]
-    assert_failed(
-        lost, f"^deploy: the champion of wine is version {version} now, the challenger was judged against version 1: run the pipeline again$"
-    )
+    conflict = f"the champion of wine is version {version} now, the challenger was judged against version 1: run the pipeline again"
+    assert_failed(lost, f"^deploy: {conflict}$")
     assert (won.folder != lost.folder, list(won.steps), list(lost.steps)) == (True, ORDER, ORDER)
     now, served = registry.champion("wine"), serving("wine")
     assert now
     assert served
     assert now.version == served.version == version
-    assert answer(served)
+    assert answers_right(served)
     assert [each.pid for each in model_servers()] == [served.process.pid]
 
 
@@ -345,7 +336,8 @@ def test_a_version_that_answers_otherwise_than_in_training_is_not_deployed_and_t
     running = Running("run", "wine")
     deployer = running.at("deploy")
     deployer.suspend()
-    registry.tag(bad(registry.aliased("wine", "challenger")), bad(registry.aliased("wine", "challenger")).tags)
+    swapped = with_wrong_answers(registry.aliased("wine", "challenger"))
+    registry.tag(swapped, swapped.tags)
     deployer.resume()
 
     shown = running.end()
@@ -356,8 +348,8 @@ def test_a_version_that_answers_otherwise_than_in_training_is_not_deployed_and_t
     assert_goes_through()
 
 
-def bad(version: registry.Version | None) -> registry.Version:
-    """Swap what training is said to have answered."""
+def with_wrong_answers(version: registry.Version | None) -> registry.Version:
+    """Say that training answered otherwise, in a served form with a digest of its own."""
     assert version
     bundle = unpack(storage.read(version.uri), version.digest)
     golden = replace(bundle.golden, predict=[*bundle.golden.predict[1:], "grignolino"])

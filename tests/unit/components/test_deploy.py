@@ -161,3 +161,17 @@ def test_a_server_that_a_killed_deployer_left_behind_is_ended_by_the_next(name: 
 def test_a_version_that_is_not_registered_is_refused(platform: Platform, name: str) -> None:
     with pytest.raises(UserError, match=f"{name} has no version 7 in MLflow: run the pipeline again"):
         deploy(step(name), "7")
+
+
+def test_without_a_champion_nothing_is_started(platform: Platform, name: str, bundle: Bundle) -> None:
+    models.published(bundle)
+
+    assert serve_champion(name) is None
+    assert serving(name) is None
+
+
+def test_a_champion_that_serves_is_left_as_it_is(name: str, bundle: Bundle) -> None:
+    deploy(step(name), models.published(bundle).version)
+    before = serving(name)
+
+    assert serve_champion(name) == before

@@ -9,12 +9,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.evaluate.compare import Comparison, compare, dummy
+from components.evaluate.golden import choose
 from components.evaluate.judge import Verdict, decide, judge
+from components.register.register import served_form
+from components.train.fit import fit
 from core import registry
 from core.bundle import Bundle, Golden, Input, load_model
-from core.config import UseCase
+from core.config import Features, UseCase
 from core.errors import UserError
-from core.metrics import Predictions
+from core.metrics import Predictions, score
+from core.predict import predict
+from core.tables import examples
 from core.tracking import Run
 from local.platform import Platform
 from tests.unit import models, small
@@ -158,3 +163,38 @@ def test_the_dummy_answers_with_the_shares_of_the_training_rows() -> None:
     assert guess.probabilities is not None
     assert guess.probabilities.tolist() == [[0.75, 0.25]] * 5
     assert guess.labels.tolist() == [0] * 5
+
+
+def test_the_champion_is_asked_about_the_same_rows(platform: Platform, binary: Trained, tmp_path: Path) -> None:
+    usecase = binary.named(features=Features(numeric=("y",)), evaluate=binary.usecase.evaluate.model_copy(update={"slices": ()}))
+    fit(Run("train", usecase), binary.table, str(tmp_path / "fewer.skops"), str(tmp_path / "trials.html"))
+    fewer = load_model((tmp_path / "fewer.skops").read_bytes())
+    rows, truth = examples(binary.table, usecase, "test")
+    crowned(served_form(usecase, fewer, choose(usecase, rows, fewer)))
+
+    run, verdict = evaluated(binary.named(name=usecase.name), binary.table, binary.model, tmp_path)
+
+    assert (verdict.better, verdict.champion) == (True, "1")
+    assert run.tags["reason"].startswith("the challenger becomes champion: ")
+    assert run.metrics["rival.roc_auc"] == score("roc_auc", predict(fewer, rows, truth))
+
+
+def test_a_champion_that_knows_fewer_classes_is_named(platform: Platform, binary: Trained, bundle: Bundle, tmp_path: Path) -> None:
+    crowned(bundle)
+    usecase = binary.named(name=bundle.manifest.name, task="multiclass", metric="log_loss")
+    answer = np.where(np.arange(600) % 19 < 3, 7, small.columns()["answer"])
+    table = small.written(tmp_path / "table.parquet", small.columns() | {"answer": answer})
+    fit(Run("train", usecase), table, str(tmp_path / "model.skops"), str(tmp_path / "trials.html"))
+
+    with pytest.raises(UserError, match="the champion, version 1, cannot be asked: the model knows the classes 0, 1, not 7"):
+        evaluated(usecase, table, str(tmp_path / "model.skops"), tmp_path)
+
+
+def test_what_the_data_hold_cannot_change_the_page(platform: Platform, binary: Trained, tmp_path: Path) -> None:
+    data = small.columns() | {"kind": ["<script>alert(1)</script>", "b"] * 300}
+
+    evaluated(binary.named(), small.written(tmp_path / "table.parquet", data), binary.model, tmp_path)
+
+    page = (tmp_path / "page.html").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page

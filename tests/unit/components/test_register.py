@@ -99,3 +99,19 @@ def test_the_card_says_what_the_steps_found(platform: Platform, run_id: str, bin
     assert "ROC AUC on the test rows: 0.8125" in card
     assert "Verdict: it is better" in card
     assert tracking.steps(usecase)
+
+
+def test_with_kfps_plugin_the_step_leaves_the_end_of_its_run_to_it(
+    platform: Platform, run_id: str, binary: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usecase = binary.named()
+    own = tracking.create(usecase, "by the plugin", tags={})
+    monkeypatch.setenv("MLFLOW_RUN_ID", own)
+    run = Run("register", usecase, live=True)
+
+    register(run, binary.model, golden_file(binary, tmp_path), "")
+    run.close("FINISHED")
+
+    found = call("GET", "model-versions/get", {"name": usecase.name, "version": "1"})["model_version"]
+    assert run.id == found["run_id"] == own
+    assert tracking.get(own)["info"]["status"] == "RUNNING"

@@ -1,5 +1,8 @@
 """report: one page, whatever happened."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ from core import tracking
 from core.config import parse
 from core.errors import UserError
 from core.mlflow_api import get_artifact
+from core.processes import free_port
 from core.tracking import Run, record
 from local.platform import Platform
 from tests.unit import small
@@ -87,3 +91,49 @@ def test_a_users_mistake_ends_a_step_with_one_sentence_and_no_traceback(platform
     assert ended.value.code == 1
     assert capsys.readouterr().out.endswith("failed: the rows are wrong: correct them\n")
     assert [(step["info"]["run_name"], step["info"]["status"]) for step in tracking.steps(parse(document))] == [("train", "FAILED")]
+
+
+def test_a_step_that_was_killed_before_it_could_say_so_is_named(platform: Platform, run_id: str, tmp_path: Path) -> None:
+    document, page = small.document(), tmp_path / "page.html"
+    leave(document, "extract")
+    assert tracking.get(Run("validate", parse(document), live=True).id)["info"]["status"] == "RUNNING"
+
+    report(document, True, str(page))
+
+    assert outcome(document)[1]["outcome"] == "validate was killed or could not start: it left no word why; its log may tell"
+    assert "The run failed." in page.read_text()
+
+
+def test_a_closed_gate_is_a_success_with_the_verdicts_reason(platform: Platform, run_id: str, tmp_path: Path) -> None:
+    document = small.document()
+    evaluated = Run("evaluate", parse(document), tags={"reason": "the champion stays: 0.8 against 0.8"}, live=True)
+    evaluated.close("FINISHED")
+
+    report(document, False, str(tmp_path / "page.html"))
+
+    status, tags = outcome(document)
+    assert (status, tags["outcome"]) == ("FINISHED", "the champion stays: 0.8 against 0.8")
+
+
+def test_what_a_step_says_cannot_change_the_page(platform: Platform, run_id: str, tmp_path: Path) -> None:
+    document, page = small.document(), tmp_path / "page.html"
+    leave(document, "validate", error="bad data: <script>alert(1)</script>")
+
+    report(document, True, str(page))
+
+    assert "<script" not in page.read_text()
+    assert "&lt;script&gt;" in page.read_text()
+
+
+def test_with_an_mlflow_that_is_down_the_page_is_written_and_the_step_fails(run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = f"http://127.0.0.1:{free_port()}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    monkeypatch.setenv("MLOPS_MLFLOW_PATIENCE", "0.2")
+    code = "import json, sys; from components.report.report import report; report(json.loads(sys.argv[1]), True, sys.argv[2])"
+    command = [sys.executable, "-c", code, json.dumps(small.document()), str(tmp_path / "page.html")]
+
+    done = subprocess.run(command, capture_output=True, text=True)
+
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout == f"failed: MLflow at {address} does not answer: start it (`mlops platform up`) or correct MLFLOW_TRACKING_URI\n"
+    assert f"MLflow at {address} does not answer" in (tmp_path / "page.html").read_text()

@@ -1,0 +1,225 @@
+"""Train: the search, the model it writes, and what it cannot learn from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+from components.train.fit import fit, search
+from components.train.pipeline import build
+from core.bundle import load_model
+from core.config import UseCase
+from core.errors import UserError
+from core.metrics import score
+from core.predict import predict
+from core.tables import examples
+from core.tracking import Run
+from tests.unit import small
+from tests.unit.components.conftest import Trained
+
+LINEAR = {"estimator": "sklearn.linear_model.LogisticRegression"}
+REFUSED = {**LINEAR, "parameters": {"solver": "nonsense"}}
+
+
+def fitted(usecase: UseCase, folder: Path, **columns: Any) -> tuple[Run, float]:
+    run, table = Run("train", usecase), small.written(folder / "table.parquet", small.columns(usecase.task) | columns)
+    return run, fit(run, table, str(folder / "model.skops"), str(folder / "trials.html"))
+
+
+def test_each_kind_of_task_gives_a_model_that_has_learnt_something(trained: Trained) -> None:
+    model = load_model(Path(trained.model).read_bytes())
+    rows, truth = examples(trained.table, trained.usecase, "test")
+
+    value = score(trained.usecase.metric, predict(model, rows, truth))
+
+    guess = {"binary": 0.8, "multiclass": 0.8, "regression": 2.5}[trained.usecase.task]
+    assert value > guess if trained.usecase.greater_is_better else value < guess
+
+
+def test_the_same_seed_gives_the_same_bytes(trained: Trained, tmp_path: Path) -> None:
+    value = fit(Run("train", trained.usecase), trained.table, str(tmp_path / "model.skops"), str(tmp_path / "trials.html"))
+
+    assert (tmp_path / "model.skops").read_bytes() == Path(trained.model).read_bytes()
+    assert np.isfinite(value)
+
+
+def test_another_seed_searches_elsewhere(binary: Trained) -> None:
+    learn, check = examples(binary.table, binary.usecase, "train"), examples(binary.table, binary.usecase, "validation")
+
+    tried = [[trial.parameters for trial in search(small.usecase(train__seed=seed), learn, check, _nowhere)] for seed in (1, 1, 2)]
+
+    assert tried[0] == tried[1] != tried[2]
+
+
+def test_the_best_of_all_trials_on_the_validation_rows_is_kept(tmp_path: Path) -> None:
+    run, value = fitted(small.usecase(train__max_trials=5), tmp_path)
+
+    learn, check = (examples(tmp_path / "table.parquet", run.usecase, split) for split in ("train", "validation"))
+    trials = search(run.usecase, learn, check, _nowhere)
+    assert value == max(trial.score for trial in trials if trial.score is not None)
+    assert (run.metrics["trials"], run.metrics["validation.roc_auc"]) == (5, value)
+    assert run.parameters["estimator"].endswith(("LogisticRegression", "HistGradientBoostingClassifier"))
+    assert f"{value:.4f} on validation, best of 5 trials" in run.summary
+
+
+def test_of_errors_the_least_is_kept(tmp_path: Path) -> None:
+    run, value = fitted(small.usecase("regression"), tmp_path)
+
+    learn, check = (examples(tmp_path / "table.parquet", run.usecase, split) for split in ("train", "validation"))
+    assert value == min(trial.score for trial in search(run.usecase, learn, check, _nowhere) if trial.score is not None)
+
+
+def test_every_candidate_is_tried_and_every_trial_published(binary: Trained) -> None:
+    learn, check = examples(binary.table, binary.usecase, "train"), examples(binary.table, binary.usecase, "validation")
+    published: list[tuple[str, dict[str, Any], dict[str, float]]] = []
+
+    trials = search(binary.usecase, learn, check, lambda name, _, parameters, metrics: published.append((name, parameters, metrics)))
+
+    assert {trial.candidate for trial in trials[:2]} == {"linear", "trees"}
+    assert [name for name, _, _ in published] == [f"trial-{number}-{trial.candidate}" for number, trial in enumerate(trials, 1)]
+    assert [metrics["validation.roc_auc"] for _, _, metrics in published] == [trial.score for trial in trials]
+    assert all(0.05 <= trial.parameters["learning_rate"] <= 0.5 for trial in trials if trial.candidate == "trees")
+
+
+def test_parameters_that_the_estimator_refuses_cost_the_trial_not_the_run(tmp_path: Path) -> None:
+    run, _ = fitted(small.usecase(train__candidates__linear=REFUSED), tmp_path)
+
+    page = (tmp_path / "trials.html").read_text()
+    assert run.parameters["candidate"] == "trees"
+    assert "failed: The &#39;solver&#39; parameter of LogisticRegression must be a str among" in page
+
+
+@pytest.mark.parametrize(
+    ("candidate", "sentence"),
+    [
+        pytest.param(REFUSED, "every trial failed, the last with: The 'solver' parameter of LogisticRegression", id="refused parameter"),
+        pytest.param(
+            {"estimator": "tests.unit.components.test_train.Silent"},
+            "every trial failed, the last with: ValueError: correct train.candidates",
+            id="error without a word",
+        ),
+    ],
+)
+def test_when_every_trial_fails_the_last_reason_is_told(tmp_path: Path, candidate: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UserError) as refused:
+        fitted(small.usecase(train__candidates={"only": candidate}), tmp_path)
+
+    assert str(refused.value).startswith(sentence)
+    assert not (tmp_path / "model.skops").exists()
+
+
+@pytest.mark.parametrize(
+    ("columns", "sentence"),
+    [
+        pytest.param(
+            {"answer": [1] * 600}, "all 360 training rows have answer = 1: a model needs two classes; correct features() or the split", id="all"
+        ),
+        pytest.param({"answer": [0, 1, 2] * 200}, "answer has 3 classes: write task: multiclass", id="three of two classes"),
+        pytest.param(
+            {"answer": [0, 1, 0, 0, 0] * 120},
+            "roc_auc cannot be computed on the validation rows: none has answer = 1; deliver more data or change the split",
+            id="one class to choose by",
+        ),
+        pytest.param(
+            {"answer": ["no", "no", "yes", "perhaps", "no"] * 120},
+            "the validation rows hold answer = perhaps, which no training row has: change the split",
+            id="class that comes later",
+        ),
+        pytest.param({"split": ["train", "test"] * 300}, "there are no validation rows", id="no validation rows"),
+    ],
+)
+def test_rows_that_cannot_be_learnt_from_are_a_sentence(tmp_path: Path, columns: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UserError) as refused:
+        fitted(small.usecase(), tmp_path, **columns)
+
+    assert str(refused.value).startswith(sentence)
+
+
+@pytest.mark.parametrize("name", ["linear", "trees"])
+@pytest.mark.parametrize(
+    "late",
+    [pytest.param("z", id="category that appears later"), pytest.param(None, id="missing"), pytest.param("", id="empty text")],
+)
+def test_a_value_that_training_never_saw_gets_an_answer(tmp_path: Path, name: str, late: str | None) -> None:
+    candidate = small.document()["train"]["candidates"][name]
+    known = ["a" if split == "train" else late for split in small.columns()["split"]]
+
+    run, value = fitted(small.usecase(train__candidates={name: candidate}), tmp_path, kind=known)
+
+    model = load_model((tmp_path / "model.skops").read_bytes())
+    rows, _ = examples(tmp_path / "table.parquet", run.usecase, "test")
+    assert value > 0.8
+    assert np.isfinite(model.predict_proba(rows)).all()
+
+
+def test_a_numeric_column_without_any_value_is_no_obstacle(tmp_path: Path) -> None:
+    _, value = fitted(small.usecase(), tmp_path, y=np.full(600, np.nan))
+
+    assert value > 0.7
+
+
+def test_the_search_learns_from_a_sample_and_the_model_from_all(tmp_path: Path) -> None:
+    candidate = {"estimator": "sklearn.neighbors.KNeighborsClassifier"}
+    usecase = small.usecase(train__candidates={"neighbours": candidate}, train__sample_rows=50, train__max_trials=1)
+
+    _, value = fitted(usecase, tmp_path)
+
+    model = load_model((tmp_path / "model.skops").read_bytes())
+    sampled = float((tmp_path / "trials.html").read_text().partition('<td class="n">1</td>')[2].partition('class="n">')[2].partition("<")[0])
+    assert model[-1].n_samples_fit_ == 360
+    assert value != pytest.approx(sampled, abs=1e-4)
+
+
+def test_a_sample_that_lacks_a_class_costs_no_run(tmp_path: Path) -> None:
+    answer = np.where(np.arange(600) % 100 < 4, "rare", np.where(small.columns()["answer"] == 1, "yes", "no"))
+    usecase = small.usecase("multiclass", train__sample_rows=12)
+
+    _, value = fitted(usecase, tmp_path, answer=answer)
+
+    assert np.isfinite(value)
+
+
+def test_preprocessing_is_fitted_on_the_training_rows_alone(tmp_path: Path) -> None:
+    data = small.columns()
+    shifted = np.where(data["split"] == "train", data["y"], data["y"] + 1000)
+    candidates = {"linear": LINEAR}
+
+    fitted(small.usecase(train__candidates=candidates), tmp_path, y=shifted)
+
+    model = load_model((tmp_path / "model.skops").read_bytes())
+    mean = model["prepare"].named_transformers_["numeric"][-1].mean_[1]
+    assert mean == pytest.approx(data["y"][data["split"] == "train"].mean(), abs=1e-9)
+
+
+def test_the_seed_reaches_an_estimator_that_draws_at_random() -> None:
+    usecase = small.usecase()
+
+    trees = build(usecase.train.candidates["trees"], usecase.features, {"learning_rate": 0.1}, 42)
+    fixed = build(usecase.train.candidates["trees"], usecase.features, {"random_state": 7}, 42)
+
+    assert (trees[-1].random_state, fixed[-1].random_state) == (42, 7)
+    assert trees[-1].categorical_features == [2]
+
+
+def test_the_page_shows_every_trial(tmp_path: Path) -> None:
+    run, _ = fitted(small.usecase(), tmp_path)
+
+    page = (tmp_path / "trials.html").read_text()
+    assert page.count("<tr>") == 1 + 3
+    assert "learning_rate" in page
+    assert run.artifacts["trials.html"].decode() == page
+
+
+class Silent(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """An estimator that fails without a word."""
+
+    def fit(self, rows: Any, target: Any) -> None:
+        raise ValueError
+
+
+def _nowhere(name: str, started: float, parameters: dict[str, Any], metrics: dict[str, float]) -> None:
+    """Publish nothing."""

@@ -1,0 +1,192 @@
+"""Transform: the use case's expression and the split, the same each time."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from components.transform.table import transform
+from core.errors import UserError
+from core.tables import SPLITS
+from core.tracking import Run
+from tests.unit import small
+
+NUMBERS = ("alcohol", "malic_acid", "ash", "hue")
+
+
+def run_of(**changes: Any) -> Run:
+    """Wine, whose features() takes the table as it is: the raw table decides what is made."""
+    columns = {name: {"type": "number"} for name in NUMBERS} | {"cultivar": {"type": "string"}, "day": {"type": "timestamp"}}
+    given = {"contract__wine__columns": columns, "features__numeric": list(NUMBERS), "limits__memory": "128MB"}
+    return Run("transform", small.variant("wine", **(given | changes)))
+
+
+BY_TIME = {"split": {"by": "time", "column": "day", "train": 0.6, "validation": 0.2}}
+
+
+def raw(folder: Path, rows: int = 400, **changes: Any) -> str:
+    random = np.random.default_rng(0)
+    data: dict[str, Any] = {name: random.normal(size=rows) for name in NUMBERS}
+    data |= {"cultivar": random.choice(["barolo", "barbera"], rows), "day": [datetime(2013, 1, 1) + timedelta(hours=n // 7) for n in range(rows)]}
+    small.written(folder / "wine.parquet", {name: values for name, values in (data | changes).items() if values is not None})
+    return str(folder)
+
+
+def splits(path: Path) -> list[tuple[Any, ...]]:
+    table = pq.read_table(path)
+    return list(zip(table["alcohol"].to_pylist(), table["day"].to_pylist(), table["split"].to_pylist(), strict=True))
+
+
+def test_the_table_has_every_column_and_the_split(tmp_path: Path) -> None:
+    run = run_of()
+
+    found = transform(run, raw(tmp_path), str(tmp_path / "table.parquet"))
+
+    assert pq.read_schema(tmp_path / "table.parquet").names == ["alcohol", "ash", "cultivar", "day", "hue", "malic_acid", "split"]
+    assert found == {"rows": 400, "columns": 7}
+    assert run.summary.startswith("400 rows, 7 columns -> ")
+    assert sum(run.metrics[f"rows.{split}"] for split in SPLITS) == 400
+    assert [item["dataset"]["name"] for item in run.datasets] == ["table"]
+
+
+@pytest.mark.parametrize("change", [{}, BY_TIME], ids=["random", "time"])
+def test_the_shares_are_those_of_the_config(tmp_path: Path, change: dict[str, Any]) -> None:
+    run = run_of(**({"split__train": 0.6} | change))
+
+    transform(run, raw(tmp_path, 5000), str(tmp_path / "table.parquet"))
+
+    shares = [run.metrics[f"rows.{split}"] / 5000 for split in SPLITS]
+    assert shares == pytest.approx([0.6, 0.2, 0.2], abs=0.02)
+
+
+def test_by_time_no_instant_is_in_two_splits_and_the_newest_are_tested(tmp_path: Path) -> None:
+    transform(run_of(**BY_TIME), raw(tmp_path), str(tmp_path / "table.parquet"))
+
+    days = {split: {row[1] for row in splits(tmp_path / "table.parquet") if row[2] == split} for split in SPLITS}
+    assert max(days["train"]) < min(days["validation"]) <= max(days["validation"]) < min(days["test"])
+    assert sum(map(len, days.values())) == len(set.union(*days.values()))
+
+
+def test_by_time_a_row_without_a_time_is_refused(tmp_path: Path) -> None:
+    days = [None, *(datetime(2013, 1, 1) + timedelta(hours=n) for n in range(399))]
+
+    with pytest.raises(UserError) as refused:
+        transform(run_of(**BY_TIME), raw(tmp_path, day=days), str(tmp_path / "table.parquet"))
+
+    assert str(refused.value) == "features() of wine makes 1 of 400 rows without day: filter them out there"
+
+
+def test_at_random_a_row_stays_in_its_split_when_others_come(tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    raw(tmp_path)
+    first = pq.read_table(tmp_path / "wine.parquet")
+    others = f"SELECT * REPLACE (alcohol + 100 AS alcohol) FROM '{tmp_path}/wine.parquet'"
+    duckdb.sql(f"COPY (FROM (FROM '{tmp_path}/wine.parquet' UNION ALL {others}) ORDER BY hash(alcohol)) TO '{tmp_path}/more/wine.parquet'")
+
+    transform(run_of(), str(tmp_path), str(tmp_path / "table.parquet"))
+    transform(run_of(), str(tmp_path / "more"), str(tmp_path / "more.parquet"))
+
+    before, after = set(splits(tmp_path / "table.parquet")), set(splits(tmp_path / "more.parquet"))
+    assert len(before) == first.num_rows
+    assert before <= after
+
+
+def test_at_random_the_seed_decides(tmp_path: Path) -> None:
+    raw(tmp_path)
+
+    for seed in (1, 2):
+        transform(run_of(train__seed=seed), str(tmp_path), str(tmp_path / f"{seed}.parquet"))
+
+    assert set(splits(tmp_path / "1.parquet")) != set(splits(tmp_path / "2.parquet"))
+
+
+def test_the_same_rows_twice_go_the_same_way(tmp_path: Path) -> None:
+    twice = {name: [1.5, 1.5, 2.5] * 100 for name in NUMBERS} | {"cultivar": ["a"] * 300, "day": [datetime(2013, 1, 1)] * 300}
+
+    transform(run_of(), raw(tmp_path, 300, **twice), str(tmp_path / "table.parquet"))
+
+    assert len(set(splits(tmp_path / "table.parquet"))) == 2
+
+
+@pytest.mark.parametrize("change", [{}, BY_TIME], ids=["random", "time"])
+def test_the_same_rows_in_another_order_give_the_same_bytes(tmp_path: Path, change: dict[str, Any]) -> None:
+    rows = 130_000  # more than one row group
+    (tmp_path / "other").mkdir()
+    raw(tmp_path, rows)
+    duckdb.sql(f"COPY (FROM '{tmp_path}/wine.parquet' ORDER BY hash(alcohol)) TO '{tmp_path}/other/wine.parquet'")
+
+    for folder in (tmp_path, tmp_path / "other"):
+        transform(run_of(**change), str(folder), str(folder / "table.parquet"))
+
+    assert (tmp_path / "table.parquet").read_bytes() == (tmp_path / "other" / "table.parquet").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changes", "table", "sentence"),
+    [
+        pytest.param(
+            {"features__numeric": [*NUMBERS, "sugar"], "target": "grape"},
+            {},
+            "features() of wine makes no column grape, sugar: make it there or remove it from the config",
+            id="missing columns",
+        ),
+        pytest.param(
+            {}, {"cultivar": [None] * 3 + ["a"] * 397}, "features() of wine makes 3 of 400 rows without cultivar: filter them out", id="null"
+        ),
+        pytest.param(
+            {"target": "ash", "features__numeric": ["hue"], "task": "regression", "metric": "mae"},
+            {"ash": [float("nan")] * 2 + [1.0] * 398},
+            "features() of wine makes 2 of 400 rows without ash: filter them out",
+            id="target that is not a number",
+        ),
+        pytest.param({}, {"split": ["train"] * 400}, "features() of wine makes a column split", id="column called split"),
+    ],
+)
+def test_a_table_that_is_not_as_the_config_says_is_refused(tmp_path: Path, changes: dict[str, Any], table: dict[str, Any], sentence: str) -> None:
+    contract = run_of().usecase.model_dump()["contract"]["wine"]["columns"] | {name: {"type": "string"} for name in table if name == "split"}
+    run = run_of(**({"contract__wine__columns": contract} | changes))
+
+    with pytest.raises(UserError) as refused:
+        transform(run, raw(tmp_path, **table), str(tmp_path / "table.parquet"))
+
+    assert str(refused.value).startswith(sentence)
+    assert not (tmp_path / "table.parquet").exists()
+
+
+def test_a_table_without_rows_is_refused(tmp_path: Path) -> None:
+    raw(tmp_path)
+    duckdb.sql(f"COPY (FROM '{tmp_path}/wine.parquet' LIMIT 0) TO '{tmp_path}/none.parquet'")
+    (tmp_path / "none.parquet").replace(tmp_path / "wine.parquet")
+
+    with pytest.raises(UserError) as refused:
+        transform(run_of(), str(tmp_path), str(tmp_path / "table.parquet"))
+
+    assert str(refused.value) == "features() of wine makes no rows: look at its filters and joins"
+
+
+@pytest.mark.parametrize("memory", ["1MB", "20MB"])
+def test_a_memory_limit_that_is_too_small_is_a_sentence(tmp_path: Path, memory: str) -> None:
+    raw(tmp_path, 300_000)
+
+    with pytest.raises(UserError) as refused:
+        transform(run_of(limits__memory=memory), str(tmp_path), str(tmp_path / "table.parquet"))
+
+    assert str(refused.value) == f"the tables do not fit into limits.memory {memory}: set a greater one"
+
+
+def test_a_value_that_cannot_be_computed_is_a_sentence(tmp_path: Path) -> None:
+    columns = {name: {"type": "number"} for name in ("age", "sex", "bmi", "bp", "tc", "ldl", "hdl", "tch", "ltg", "glu", "progression")}
+    run = Run("transform", small.variant("diabetes", contract__patients__columns=columns))
+    small.written(tmp_path / "patients.parquet", {name: ["a"] for name in columns})
+
+    with pytest.raises(UserError) as refused:
+        transform(run, str(tmp_path), str(tmp_path / "table.parquet"))
+
+    assert str(refused.value).startswith("features() of diabetes fails: ")
+    assert str(refused.value).endswith(": correct usecases/diabetes/features.py")
