@@ -18,9 +18,9 @@ BODY = """
 {% if steps %}
 <h2>Steps</h2>
 <table><tr><th>step</th><th>what came out</th><th class="n">seconds</th><th style="width:16%"></th><th class="n">CPU seconds</th><th class="n">peak memory</th></tr>
-{% for step in steps %}<tr><td>{{ step.name }}</td><td>{{ step.tags.summary if step.status == "FINISHED" else "failed" }}</td>
-<td class="n">{{ "%.1f" | format(step.metrics.seconds or 0) }}</td><td><div class="bar" style="width:{{ (100 * (step.metrics.seconds or 0) / longest) | round }}%"></div></td>
-<td class="n">{{ "%.1f" | format(step.metrics.cpu_seconds or 0) }}</td><td class="n">{{ "%.0f" | format(step.metrics.peak_memory_mib or 0) }} MiB</td></tr>{% endfor %}
+{% for step in steps %}<tr><td>{{ step.name }}</td><td>{{ step.tags.get("summary", "") if step.status == "FINISHED" else "failed" }}</td>
+<td class="n">{{ "%.1f" | format(step.metrics.get("seconds", 0)) }}</td><td><div class="bar" style="width:{{ (100 * (step.metrics.get("seconds", 0)) / longest) | round }}%"></div></td>
+<td class="n">{{ "%.1f" | format(step.metrics.get("cpu_seconds", 0)) }}</td><td class="n">{{ "%.0f" | format(step.metrics.get("peak_memory_mib", 0)) }} MiB</td></tr>{% endfor %}
 </table>
 {% endif %}
 {% if metrics %}
