@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,10 +15,12 @@ import requests
 
 from components.deploy.deploy import deploy, serve_champion
 from components.deploy.local import STARTING, Served, serving, start, stop
+from components.deploy.smoke import replay
 from core import registry
 from core.bundle import Bundle, Golden, Label
 from core.errors import Conflict, UserError
 from core.mlflow_api import call
+from core.processes import free_port
 from core.registry import Version
 from core.tracking import Run
 from local.platform import Platform
@@ -129,6 +132,8 @@ def test_of_two_that_deploy_at_once_exactly_one_wins(name: str, bundle: Bundle) 
     assert champion and served
     assert sorted(ended) == sorted([champion.version, "refused"])
     assert served.version == champion.version
+    logs = list(Path(os.environ["MLOPS_HOME"], "logs").glob(f"serving-{name}-*.log"))
+    assert len(logs) == 1, "the second waited for the first, and was refused before it started a server"
 
 
 def test_the_champion_serves_again_after_its_server_was_killed(name: str, bundle: Bundle) -> None:
@@ -175,3 +180,46 @@ def test_a_champion_that_serves_is_left_as_it_is(name: str, bundle: Bundle) -> N
     before = serving(name)
 
     assert serve_champion(name) == before
+
+
+def test_when_the_alias_is_moved_while_a_server_starts_that_server_is_ended(name: str, bundle: Bundle) -> None:
+    first, by_hand = models.published(bundle), models.published(bundle)
+    deploy(step(name), first.version)
+    old = serving(name)
+    late = models.published(bundle, judged_against=first.version)
+    record = Path(os.environ["MLOPS_HOME"]) / "serving" / f"{name}{STARTING}"
+
+    with ThreadPoolExecutor() as pool:
+        deploying = pool.submit(deploy, step(name), late.version)
+        while not record.exists():
+            time.sleep(0.01)
+        started = json.loads(record.read_text())["process"]["pid"]
+        registry.set_alias(name, "champion", by_hand.version)
+        with pytest.raises(Conflict, match=f"is version {by_hand.version} now, the challenger was judged against version {first.version}"):
+            deploying.result()
+
+    assert registry.champion(name) == by_hand
+    assert serving(name) == old
+    assert not psutil.pid_exists(started)
+    assert not record.exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        pytest.param(
+            "1", r"answers otherwise than in training: row 0: predict [01] where training gave [01]; row 1: .* and 37 more", id="other answers"
+        ),
+        pytest.param("2", r"refuses the golden rows: .*2", id="another version"),
+        pytest.param("nowhere", r"does not answer the smoke test: ConnectionError", id="no server"),
+    ],
+)
+def test_the_smoke_test_tells_what_a_server_answers(name: str, bundle: Bundle, asked: str, sentence: str) -> None:
+    deploy(step(name), models.published(bundle).version)
+    served = serving(name)
+    assert served
+    address = served.address if asked != "nowhere" else f"http://127.0.0.1:{free_port()}"
+
+    replay(served.address, bundle, served.version)
+    with pytest.raises(UserError, match=rf"^version {asked} of {name} {sentence}; the one before serves on$"):
+        replay(address, wrong(bundle), asked)

@@ -111,6 +111,14 @@ def test_a_score_that_says_nothing_gives_scikit_learns_value(name: str) -> None:
     assert ours == pytest.approx(REFERENCES[name](answers, np.ones(5)), abs=1e-12)
 
 
+def test_f1_is_the_mean_over_the_classes_that_are_there() -> None:
+    truth, labels = np.array([0, 1, 2, 2, 1]), np.array([0, 2, 2, 1, 1])
+
+    ours = score("f1", Predictions(truth, labels, np.eye(4)[labels]))
+
+    assert ours == pytest.approx(reference.f1_score(truth, labels, average="macro"), rel=1e-12)
+
+
 def test_log_loss_of_a_sure_and_wrong_answer_is_finite_and_scikit_learns() -> None:
     answers = Predictions(np.array([0, 1]), np.array([1, 1]), np.array([[0.0, 1.0], [0.0, 1.0]]))
 
