@@ -111,7 +111,7 @@ def _report(folder: Path) -> str:
 
 
 def _reason(usecase: UseCase) -> str:
-    notes = {step["info"]["run_name"]: {tag["key"]: tag["value"] for tag in step["data"].get("tags", [])} for step in tracking.steps(usecase)}
+    notes = {step["info"]["run_name"]: tracking.notes(step)["tags"] for step in tracking.steps(usecase)}
     return str(notes.get("evaluate", {}).get("reason", "the run came to no verdict"))
 
 

@@ -1,6 +1,5 @@
 """`mlops submit`: compile for an image that never changes its meaning, send it to Kubeflow, say where to look."""
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -31,11 +30,11 @@ def submit(name: str, overrides: list[str], image: str | None, host: str | None,
         raise UserError(
             "this checkout differs from its commit, so no image has its code: commit the changes and build the image, or name one with --image"
         )
-    os.environ["IMAGE"] = image or f"{REPOSITORY}:{commit}"
-    from pipelines.build import compile_one
+    from pipelines.build import compile_one, use_image
     from pipelines.submit import submit as send
     from pipelines.submit import wait as wait_for
 
+    use_image(image or f"{REPOSITORY}:{commit}")
     with tempfile.TemporaryDirectory() as folder:
         package = compile_one(name, Path(folder))
         submitted = send(name, package, document, experiment=name, version=commit, host=host, namespace=namespace)

@@ -36,6 +36,11 @@ def render(title: str, body: str, **values: Any) -> str:
     return environment.from_string(PAGE).render(title=title, body=Markup(environment.from_string(body).render(**values)))  # noqa: S704  (escaped by the inner template)
 
 
+def embedded(svg: str) -> Markup:
+    """Cut the XML prologue off a drawing of ours, so that it can stand inside HTML."""
+    return Markup(svg[svg.index("<svg") :])  # noqa: S704  (matplotlib escapes what it draws)
+
+
 def short(value: Any, digits: int = 4) -> str:
     """Write a number with sensible digits, a missing value as a hyphen."""
     if value is None or value == "" or value != value:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from core.bundle import Input, frame
 from core.config import UseCase
-from core.errors import UserError
+from core.errors import UserError, first_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +42,7 @@ def connect(memory: str) -> Iterator[duckdb.DuckDBPyConnection]:
         except duckdb.IOException as error:
             if "Could not read" in str(error):
                 raise  # a damaged file: the reader knows whose it is
-            raise UserError(f"reading or writing a table failed: {_first_line(error)}: make room on the disk, then run again") from error
+            raise UserError(f"reading or writing a table failed: {first_line(error)}: make room on the disk, then run again") from error
         finally:
             connection.close()
 
@@ -102,7 +102,3 @@ def _target(values: NDArray[Any], usecase: UseCase) -> NDArray[Any]:
     if usecase.task == "regression":
         return values.astype(np.float64)
     return values.astype(str) if values.dtype == object else values
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]

@@ -125,8 +125,7 @@ def record(name: str, config: dict[str, Any]) -> Iterator[Run]:
 def parent(usecase: UseCase) -> str:
     """Find the pipeline run's MLflow run, or make it."""
     if is_joined():
-        tags = {tag["key"]: tag["value"] for tag in get(os.environ["MLFLOW_RUN_ID"])["data"].get("tags", [])}
-        return str(tags.get("mlflow.parentRunId", os.environ["MLFLOW_RUN_ID"]))
+        return str(notes(get(os.environ["MLFLOW_RUN_ID"]))["tags"].get("mlflow.parentRunId", os.environ["MLFLOW_RUN_ID"]))
     found = _search(usecase, f"tags.`kfp.pipeline_run_id` = '{run_id()}'")
     if found:
         return str(found[0]["info"]["run_id"])
@@ -194,6 +193,11 @@ def get(run: str) -> dict[str, Any]:
     """Return a run as MLflow's API gives it."""
     found: dict[str, Any] = call("GET", "runs/get", {"run_id": run})["run"]
     return found
+
+
+def notes(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return a run's `metrics`, `params` and `tags` by their keys."""
+    return {section: {item["key"]: item["value"] for item in run["data"].get(section, [])} for section in ("metrics", "params", "tags")}
 
 
 def _search(usecase: UseCase, condition: str) -> list[dict[str, Any]]:

@@ -26,16 +26,21 @@ def build(folder: Path = COMPILED, image: str | None = None) -> list[Path]:
         UserError: A config is wrong.
     """
     if image:
-        _require_immutable(image)
-        os.environ["IMAGE"] = image
+        use_image(image)
     return [compile_one(name, folder) for name in names()]
 
 
-def _require_immutable(image: str) -> None:
+def use_image(image: str) -> None:
+    """Let the steps that are compiled from now on run in an image; to be called before the first is.
+
+    Raises:
+        UserError: Its name may mean another image tomorrow.
+    """
     name, _, digest = image.partition("@")
     _, _, tag = name.rpartition("/")[2].partition(":")
     if not (digest.startswith("sha256:") or tag not in ("", "latest")):
         raise UserError(f"{image} may be another image tomorrow: name it by a tag that never moves, such as the git commit, or by @sha256:...")
+    os.environ["IMAGE"] = image
 
 
 def compile_one(name: str, folder: Path = COMPILED) -> Path:

@@ -13,6 +13,8 @@ import pytest
 
 from local import platform as embedded
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the pipelines' tasks have it; read when OpenMP is loaded
+
 HOME = "MLOPS_TEST_HOME"  # set by the process that the user started, inherited by pytest-xdist's workers
 FAILED = pytest.StashKey[bool]()
 GUARD = pytest.StashKey[subprocess.Popen[bytes]]()

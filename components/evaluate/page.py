@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-from markupsafe import Markup
-
 from components.evaluate.figures import Slice
 from core.config import UseCase
 from core.metrics import METRICS
-from core.reports import render
+from core.reports import embedded, render
 
 BODY = """
 <p class="good">{{ reason }}</p>
@@ -44,8 +42,3 @@ def write(
     )
     Path(path).write_text(page, encoding="utf-8")
     return page.encode()
-
-
-def embedded(svg: str) -> Markup:
-    """Cut the XML prologue off, so that the drawing can stand inside HTML."""
-    return Markup(svg[svg.index("<svg") :])  # noqa: S704  (matplotlib escapes what it draws)

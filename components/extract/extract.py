@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 
 from components.extract.sources import fetch
-from core.errors import UserError
+from core.errors import UserError, first_line
 from core.tables import columns, connect, literal
 from core.tracking import Run
 
@@ -78,7 +78,7 @@ def _convert(run: Run, name: str, files: list[Path], target: Path) -> int:
 
 
 def _cause(error: Exception, files: list[Path]) -> str:
-    text = str(error).splitlines()[0]
+    text = first_line(error)
     for file in files:
         text = text.replace(str(file), file.name)
     return text

@@ -6,12 +6,13 @@ from core.config import UseCase
 from core.metrics import METRICS
 from core.registry import Version
 from core.tables import SPLITS
+from core.tracking import notes
 
 
 def write(usecase: UseCase, version: Version, steps: list[dict[str, Any]]) -> str:
     """Write the card in Markdown, from what the steps of the run left in MLflow."""
-    notes = [_notes(run) for run in steps]
-    metrics, tags, parameters = ({key: value for note in notes for key, value in note[section].items()} for section in ("metrics", "tags", "params"))
+    found = [notes(run) for run in steps]
+    metrics, tags, parameters = ({key: value for note in found for key, value in note[section].items()} for section in ("metrics", "tags", "params"))
     title = METRICS[usecase.metric].title
     tested, validated = (_number(metrics.get(f"{rows}.{usecase.metric}")) for rows in ("test", "validation"))
     learnt, chosen, judged = (_number(metrics.get(f"rows.{split}")) for split in SPLITS)
@@ -28,10 +29,6 @@ def write(usecase: UseCase, version: Version, steps: list[dict[str, Any]]) -> st
         f"- Served form: `{version.uri}`, `{version.digest}`",
     ]
     return "\n".join(lines)
-
-
-def _notes(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    return {section: {item["key"]: item["value"] for item in run["data"].get(section, [])} for section in ("metrics", "params", "tags")}
 
 
 def _number(value: float | None) -> str:

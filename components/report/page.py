@@ -2,11 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup
-
 from core.config import UseCase
 from core.metrics import METRICS
-from core.reports import render
+from core.reports import embedded, render
 from core.tables import SPLITS
 
 if TYPE_CHECKING:
@@ -55,7 +53,7 @@ def write(usecase: UseCase, steps: "list[Step]", outcome: str, failed: bool, plo
         },
         model=known["train"].tags.get("summary", "") if "train" in known else "",
         rival=known["evaluate"].tags.get("judged_against", "") if "evaluate" in known else "",
-        plots=[Markup(svg[svg.index("<svg") :]) for svg in plots.values()],  # noqa: S704  (our own drawings)
+        plots=[embedded(svg) for svg in plots.values()],
         data=_rows(known),
         about=about | ({"data.sha256": extracted} if extracted else {}),
     )

@@ -54,7 +54,7 @@ def collect(usecase: UseCase) -> list[Step]:
     """Return the steps that left something behind, in the order of the pipeline."""
     found = {}
     for run in tracking.steps(usecase):
-        notes = {section: {item["key"]: item["value"] for item in run["data"].get(section, [])} for section in ("metrics", "params", "tags")}
+        notes = tracking.notes(run)
         name = notes["tags"].get("step", run["info"]["run_name"])
         found[name] = Step(name, run["info"]["status"], notes["metrics"], notes["params"], notes["tags"], run["info"]["artifact_uri"])
     return [found[name] for name in ORDER if name in found]

@@ -32,10 +32,11 @@ def build(candidate: Candidate, features: Features, parameters: dict[str, Any], 
         given = {"random_state": seed} | given
     if "categorical_features" in known and candidate.preprocessing.categorical == "ordinal" and features.categorical:
         given = {"categorical_features": list(range(len(features.numeric), len(features.names)))} | given
-    return Pipeline([("prepare", _prepare(candidate, features)), ("model", kind(**given))])
+    model = kind(**given)
+    return Pipeline([("prepare", _prepare(candidate, features, sparse=get_tags(model).input_tags.sparse)), ("model", model)])
 
 
-def _prepare(candidate: Candidate, features: Features) -> ColumnTransformer:
+def _prepare(candidate: Candidate, features: Features, *, sparse: bool) -> ColumnTransformer:
     numeric = make_pipeline(SimpleImputer(strategy="median", keep_empty_features=True), StandardScaler())
     categorical = {
         "onehot": OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=MOST_CATEGORIES, dtype=np.float64),
@@ -48,5 +49,4 @@ def _prepare(candidate: Candidate, features: Features) -> ColumnTransformer:
         ("categorical", categorical[candidate.preprocessing.categorical], list(features.categorical)),
     ]
     # dense where the estimator, such as HistGradientBoosting, takes nothing else
-    sparse = get_tags(estimator(candidate.estimator)(**candidate.parameters)).input_tags.sparse
     return ColumnTransformer([part for part in parts if part[2]], sparse_threshold=0.3 if sparse else 0)

@@ -9,7 +9,7 @@ import ibis
 
 from core.codecheck import features
 from core.config import UseCase
-from core.errors import UserError
+from core.errors import UserError, first_line
 from core.tables import SPLITS, columns, connect, identifier, literal
 from core.tracking import Run
 
@@ -35,7 +35,7 @@ def transform(run: Run, raw: str, target: str) -> dict[str, Any]:
             connection.execute(f"CREATE TEMP TABLE made AS {_query(run.usecase, connection, raw)}")
         except (duckdb.BinderException, duckdb.ConversionException, duckdb.InvalidInputException, duckdb.ParserException) as error:
             raise UserError(
-                f"features() of {run.usecase.name} fails: {str(error).splitlines()[0]}: correct usecases/{run.usecase.name}/features.py"
+                f"features() of {run.usecase.name} fails: {first_line(error)}: correct usecases/{run.usecase.name}/features.py"
             ) from error
         made = {row[0]: row[1] for row in connection.execute("DESCRIBE made").fetchall()}
         _check(run.usecase, connection, made)
@@ -56,7 +56,7 @@ def _query(usecase: UseCase, connection: duckdb.DuckDBPyConnection, raw: str) ->
     try:
         return str(ibis.to_sql(features(usecase.name)(**tables), dialect="duckdb"))
     except (ibis.common.exceptions.IbisError, AttributeError, TypeError) as error:
-        raise UserError(f"features() of {usecase.name} fails: {str(error).splitlines()[0]}: correct usecases/{usecase.name}/features.py") from error
+        raise UserError(f"features() of {usecase.name} fails: {first_line(error)}: correct usecases/{usecase.name}/features.py") from error
 
 
 def _check(usecase: UseCase, connection: duckdb.DuckDBPyConnection, found: dict[str, str]) -> None:

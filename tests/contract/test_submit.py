@@ -1,5 +1,7 @@
 """Submit against a server that speaks the shapes of the KFP v2beta1 REST API and refuses what the real one refuses."""
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -200,3 +202,13 @@ def test_waiting_ends_at_its_limit_with_the_link(kubeflow: Kubeflow, compiled: P
 
     with pytest.raises(UserError, match="still RUNNING after 0 s: follow it at http"):
         wait(submitted, timeout=0.2, poll=0.05, progress=lambda _: None)
+
+
+@pytest.mark.parametrize("command", ["compile", "submit"])
+def test_an_image_that_may_be_another_one_tomorrow_is_refused(command: str) -> None:
+    tool = Path(sys.executable).parent / "mlops"
+
+    refused = subprocess.run([tool, command, "--image", "registry.example.com/team/mlops:latest"], capture_output=True, text=True, check=False)
+
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("error: registry.example.com/team/mlops:latest may be another image tomorrow: name it by a tag that never moves")
