@@ -68,7 +68,10 @@ def _recorded(environment: dict[str, str]) -> dict[str, Any]:
     client = MlflowClient()
     experiments = [found.experiment_id for found in client.search_experiments()]
     runs = client.search_runs(experiments, "tags.step != ''", order_by=["start_time ASC"])
-    return {run.info.run_name: run.data.metrics for run in reversed(runs)}  # of two runs, the first
+    found: dict[str, Any] = {}
+    for run in runs:  # of two runs, the first, in its order
+        found.setdefault(run.info.run_name, run.data.metrics)
+    return found
 
 
 def _clone(folder: Path) -> float:
