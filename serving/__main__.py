@@ -11,13 +11,15 @@ import sys
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from core.errors import UserError
 from serving.app import application
+from serving.drain import Drain, Server, dismissing
 from serving.model import Version, load
 
-DRAIN_SECONDS = 10
+FLIGHT_SECONDS = 10  # for what is in flight when the door closes
+KEEP_ALIVE_SECONDS = 75  # more than a proxy's 60: whoever reuses a connection has to be the one who closes it
 
 logger = logging.getLogger("serving")
 
@@ -27,25 +29,24 @@ def main() -> int:
     arguments = _arguments()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s")
     logging.getLogger("serving").setLevel(logging.INFO)
+    for number in (signal.SIGTERM, signal.SIGINT):  # until uvicorn listens: a container's first process ignores what it does not handle
+        signal.signal(number, lambda *_: sys.exit(0))
     try:
         listener = _listen(arguments.host, arguments.port)
     except UserError as error:
         return _failed(str(error))
-    return _serve(Version(arguments.name, arguments.version, arguments.uri, arguments.digest), listener)
+    return _serve(Version(arguments.name, arguments.version, arguments.uri, arguments.digest), listener, Drain(arguments.drain_seconds))
 
 
-def _serve(version: Version, listener: socket.socket) -> int:
+def _serve(version: Version, listener: socket.socket, drain: Drain) -> int:
     failures: list[str] = []
 
     def fail(sentence: str) -> None:
         failures.append(sentence)
         server.should_exit = True
 
-    server = uvicorn.Server(_config(application(version, load, fail)))
+    server = Server(_config(dismissing(application(version, load, fail, drain), drain)), drain)
     logger.info("listening on %s, loading %s from %s", _address(listener), version, version.uri)
-    # uvicorn drains, then raises the signal again: a drained server has done its duty.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))
     try:
         server.run(sockets=[listener])
     finally:
@@ -67,6 +68,8 @@ def _arguments() -> argparse.Namespace:
         parser.add_argument(option, default=value, required=not value, help=f"{meaning} ({variable})")
     parser.add_argument("--host", default=os.environ.get("HOST", "127.0.0.1"), help="address to listen on (HOST)")
     parser.add_argument("--port", type=int, default=os.environ.get("PORT", "8080"), help="port to listen on (PORT)")
+    seconds = os.environ.get("DRAIN_SECONDS", "0")
+    parser.add_argument("--drain-seconds", type=int, default=seconds, help="how long it answers on after SIGTERM (DRAIN_SECONDS)")
     return parser.parse_args()
 
 
@@ -77,14 +80,15 @@ def _listen(host: str, port: int) -> socket.socket:
         raise UserError(f"cannot listen on {host}:{port} ({error}): choose another --port or end what has it") from error
 
 
-def _config(app: Starlette) -> uvicorn.Config:
+def _config(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http="httptools",
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
+        timeout_graceful_shutdown=FLIGHT_SECONDS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
 
 
@@ -99,4 +103,4 @@ def _failed(sentence: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    os._exit(main())  # without waiting for threads: one may hang in object storage

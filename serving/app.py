@@ -17,7 +17,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from core.errors import UserError
+from serving import VERSION
 from serving.body import read_json
+from serving.drain import Drain
 from serving.errors import RequestError
 from serving.model import Model, Version
 from serving.protocols import mlflow, open_inference
@@ -30,8 +32,9 @@ logger = logging.getLogger(__name__)
 class Serving:
     """The version that this process is for, and its model once that is proved."""
 
-    def __init__(self, version: Version) -> None:
+    def __init__(self, version: Version, drain: Drain) -> None:
         self.version = version
+        self.drain = drain
         self.model: Model | None = None
 
     def proved(self) -> Model:
@@ -40,16 +43,25 @@ class Serving:
             raise RequestError(503, f"{self.version} is loading: try again in a moment", {"retry-after": "1"})
         return self.model
 
+    def check_ready(self) -> None:
+        """Refuse while the model is not proved, and when the server leaves: that goes on answering, but wants no new clients."""
+        self.proved()
+        if self.drain.begun:
+            raise RequestError(503, f"{self.version} leaves here: ask again, another server answers", {"retry-after": "1"})
 
-def application(version: Version, load: Callable[[Version], Model], fail: Callable[[str], None]) -> Starlette:
+
+def application(version: Version, load: Callable[[Version], Model], fail: Callable[[str], None], drain: Drain) -> Starlette:
     """Build the server of one version; it loads in the background, so that liveness answers at once.
+
+    Each route is there twice: by itself, and below the model's name, where an ingress finds it among others.
 
     Args:
         version: What to serve.
         load: Fetches and proves it.
         fail: Called with one sentence when it cannot be served: ends the process.
+        drain: Whether the server leaves.
     """
-    serving = Serving(version)
+    serving = Serving(version, drain)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -60,7 +72,8 @@ def application(version: Version, load: Callable[[Version], Model], fail: Callab
             background.cancel_scope.cancel()
 
     handlers = {RequestError: _refused, HTTPException: _no_route, ClientDisconnect: _gone}
-    app = Starlette(routes=_routes(), lifespan=lifespan, exception_handlers=handlers)  # type: ignore[arg-type]
+    routes = [*_routes(), *_routes(f"/{version.name}"), Route(f"/{version.name}", _server)]
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)  # type: ignore[arg-type]
     app.router.redirect_slashes = False
     app.state.serving = serving
     return app
@@ -77,19 +90,18 @@ async def _load(serving: Serving, load: Callable[[Version], Model], fail: Callab
         fail(f"{serving.version} could not be loaded: this is a defect, please report the lines above")
 
 
-def _routes() -> list[Route]:
-    model = "/v2/models/{name}"
-    version = model + "/versions/{version}"
+def _routes(below: str = "") -> list[Route]:
     routes = [
-        Route("/v2", _server),
-        Route("/v2/health/live", _live),
-        Route("/v2/health/ready", _ready),
-        Route("/ping", _ready),
-        Route("/health", _ready),
-        Route("/version", _version),
-        Route("/invocations", _answering(mlflow.invoke), methods=["POST"]),
+        Route(f"{below}/v2", _server),
+        Route(f"{below}/v2/health/live", _live),
+        Route(f"{below}/v2/health/ready", _ready),
+        Route(f"{below}/ping", _ready),
+        Route(f"{below}/health", _ready),
+        Route(f"{below}/version", _version),
+        Route(f"{below}/invocations", _answering(mlflow.invoke), methods=["POST"]),
     ]
-    for path in (model, version):
+    model = below + "/v2/models/{name}"
+    for path in (model, model + "/versions/{version}"):
         routes += [
             Route(path, _metadata),
             Route(f"{path}/ready", _model_ready),
@@ -99,7 +111,7 @@ def _routes() -> list[Route]:
 
 
 async def _server(request: Request) -> Response:
-    return _respond(request, {"name": "kubeflow-mlops-template", "version": installed("kubeflow-mlops-template"), "extensions": []})
+    return _respond(request, {"name": "kubeflow-mlops-template", "version": VERSION, "extensions": []})
 
 
 async def _live(request: Request) -> Response:
@@ -107,7 +119,7 @@ async def _live(request: Request) -> Response:
 
 
 async def _ready(request: Request) -> Response:
-    _serving(request).proved()
+    _serving(request).check_ready()
     return _respond(request, {"ready": True})
 
 
@@ -123,7 +135,7 @@ async def _metadata(request: Request) -> Response:
 
 async def _model_ready(request: Request) -> Response:
     _check_name(request)
-    _serving(request).proved()
+    _serving(request).check_ready()
     return _respond(request, {"name": _serving(request).version.name, "ready": True})
 
 
@@ -134,7 +146,7 @@ def _answering(protocol: Callable[[Model, Any], dict[str, Any]]) -> Callable[[Re
         _check_name(request)
         model = _serving(request).proved()
         document = await read_json(request)
-        return _respond(request, await to_thread.run_sync(_answer, protocol, model, document))
+        return _respond(request, await to_thread.run_sync(_answer, protocol, model, document, abandon_on_cancel=True))
 
     return endpoint
 

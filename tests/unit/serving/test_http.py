@@ -101,6 +101,18 @@ def test_a_malformed_request_does_not_harm_its_neighbours(wine_server: Running, 
     assert [answer for number, answer in enumerate(answers) if number % 3] == [wine.answer(good)] * 40
 
 
+def test_health_is_quick_while_long_requests_run(wine_server: Running, wine: Trained) -> None:
+    body, probe = orjson.dumps({"instances": wine.rows(0) * 100_000}), 1.0
+
+    with httpx.Client(base_url=wine_server.url, timeout=60) as client, ThreadPoolExecutor(4) as threads:
+        long = [threads.submit(client.post, "/invocations", content=body, headers=JSON) for _ in range(8)]
+        seconds = [client.get("/v2/health/ready").raise_for_status().elapsed.total_seconds() for _ in iter(lambda: long[-1].done(), True)]
+
+    assert {request.result().status_code for request in long} == {200}
+    assert len(seconds) > 5
+    assert max(seconds) < probe
+
+
 def ask(client: httpx.Client, rows: list[dict[str, Any]]) -> Any:
     body = {"instances": rows, "params": {"predict_method": "predict_proba"}}
     return client.post("/invocations", json=body).json().get("predictions")

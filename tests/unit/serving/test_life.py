@@ -91,6 +91,17 @@ def test_a_version_that_cannot_be_proved_ends_the_server(
     assert_refused(server, sentence)
 
 
+def test_a_defect_while_loading_ends_the_server_with_a_sentence() -> None:
+    program = "import serving.model; serving.model.load = lambda version: 1 / 0; from serving.__main__ import main; raise SystemExit(main())"
+    options = ["--uri", "s3://a/b", "--digest", "d", "--name", "wine", "--version", "3", "--port", "0"]
+
+    done = subprocess.run([sys.executable, "-c", program, *options], capture_output=True, text=True, timeout=30, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "error: wine version 3 could not be loaded: this is a defect, please report the lines above"
+    assert "ZeroDivisionError" in done.stderr
+
+
 def test_a_port_that_is_taken_is_said(launcher: Launcher) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

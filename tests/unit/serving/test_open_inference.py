@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Any
 
 import httpx
@@ -139,6 +140,12 @@ def test_server_and_model_are_described(wine_server: Running, path: str) -> None
 
     assert response.status_code == 200
     assert response.json()
+
+
+def test_the_server_names_the_version_of_the_project(wine_server: Running) -> None:
+    response = httpx.get(f"{wine_server.url}/v2")
+
+    assert response.json() == {"name": "kubeflow-mlops-template", "version": version("kubeflow-mlops-template"), "extensions": []}
 
 
 @pytest.mark.parametrize("path", ["/v2/models/other", "/v2/models/wine/versions/4", "/v2/models/other/ready"])
