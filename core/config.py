@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from core.errors import UserError
@@ -12,11 +12,15 @@ from core.metrics import METRICS
 
 SCHEMES = ("s3",)  # sources by address; without a scheme, a source is a file beside the config
 Task = Literal["binary", "multiclass", "regression"]
+StepName = Literal["extract", "validate", "transform", "train", "evaluate", "register", "deploy", "report"]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,40}$")]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Integers = tuple[int, int]
 Floats = tuple[float, float]  # named here: in Range, int and float are keys
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+# Quantities of Kubernetes, none of them nothing; a number in the file is as good as its text
+Cpu = Annotated[str, Field(pattern=r"^([1-9][0-9]*(m|\.[0-9]+)?|0\.[0-9]*[1-9][0-9]*)$", coerce_numbers_to_str=True)]
+Memory = Annotated[str, Field(pattern=r"^[1-9][0-9]*(Mi|Gi)$")]
 
 
 class Frozen(BaseModel):
@@ -132,10 +136,49 @@ class Evaluate(Frozen):
     slices: tuple[str, ...] = Field(default=(), description="Features by whose values the metric is shown.")
 
 
+class Step(Frozen):
+    """What the pod of one step may use on a cluster."""
+
+    cpu: Cpu = Field(default="1", description="Cores, such as 2 or 500m; if not named, transform and train have 2, deploy and report 500m.")
+    memory: Memory = Field(
+        default="1Gi", description="Such as 512Mi; if not named, train has 4Gi, validate, transform and evaluate 2Gi, deploy and report 512Mi."
+    )
+    minutes: int = Field(default=60, ge=1, description="Minutes after which it is stopped; if not named, train has 240.")
+
+
+STEPS: dict[StepName, Step] = {
+    "extract": Step(),
+    "validate": Step(memory="2Gi"),
+    "transform": Step(cpu="2", memory="2Gi"),
+    "train": Step(cpu="2", memory="4Gi", minutes=240),
+    "evaluate": Step(memory="2Gi"),
+    "register": Step(),
+    "deploy": Step(cpu="500m", memory="512Mi"),
+    "report": Step(cpu="500m", memory="512Mi"),
+}
+
+
 class Limits(Frozen):
     """What a step may use."""
 
     memory: str = Field(default="1GB", pattern=r"^[0-9]+(MB|GB)$", description="DuckDB's memory limit.")
+    steps: dict[StepName, Step] = Field(default=STEPS, description="What the pod of a step may use on a cluster, by the step's name.")
+
+    @field_validator("steps", mode="before")
+    @classmethod
+    def _completed(cls, given: Any) -> Any:
+        """Let a step of which one limit is named keep the others."""
+        if not isinstance(given, dict):
+            return given
+        usual: dict[str, Any] = {name: step.model_dump() for name, step in STEPS.items()}
+        return usual | {name: usual.get(name, {}) | limits if isinstance(limits, dict) else limits for name, limits in given.items()}
+
+
+class Serving(Frozen):
+    """What one model server may use on a cluster."""
+
+    cpu: Cpu = Field(default="1", description="Cores, such as 1 or 500m.")
+    memory: Memory = Field(default="512Mi", description="Memory, such as 512Mi.")
 
 
 class UseCase(Frozen):
@@ -153,6 +196,7 @@ class UseCase(Frozen):
     train: Train
     evaluate: Evaluate
     limits: Limits = Limits()
+    serving: Serving = Serving()
 
     @property
     def greater_is_better(self) -> bool:
@@ -184,7 +228,7 @@ def check(document: dict[str, Any]) -> tuple[UseCase | None, list[Problem]]:
     try:
         usecase = UseCase.model_validate(restored(document))
     except ValidationError as error:
-        return None, [Problem(tuple(item["loc"]), _sentence(item)) for item in error.errors()]
+        return None, [Problem(tuple(part for part in item["loc"] if part != "[key]"), _sentence(item)) for item in error.errors()]
     found = list(_contradictions(usecase))
     return (None if found else usecase), found
 

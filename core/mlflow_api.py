@@ -11,6 +11,7 @@ import requests
 from core import storage
 from core.errors import UserError
 
+TAG_LIMIT = 5000  # characters of a tag's value that every MLflow store takes
 PATIENCE = float(os.environ.get("MLOPS_MLFLOW_PATIENCE", "20"))  # seconds: the laptop's server starts beside the first steps
 
 

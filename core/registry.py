@@ -1,9 +1,21 @@
 """The model registry: versions, and the two aliases `challenger` and `champion`."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import NamedTuple
 
 from core.errors import Conflict
-from core.mlflow_api import NotFound, call
+from core.mlflow_api import TAG_LIMIT, NotFound, call
+
+REIGN = "champion.since."  # and the time: how the registry remembers who was champion
+
+
+class Reign(NamedTuple):
+    """From when on a version was champion, and why it became it."""
+
+    since: str
+    version: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -16,6 +28,11 @@ class Version:
         uri: Where its served form lies.
         digest: SHA-256 of the served form, `sha256:...`.
         judged_against: The champion's version when it was judged, empty without one.
+        run: The pipeline run that registered it.
+        image: The image of that run.
+        data: SHA-256 of the data that it was trained on.
+        previous: The champion before it, empty without one.
+        reason: Why it was found better.
     """
 
     name: str
@@ -23,6 +40,11 @@ class Version:
     uri: str
     digest: str
     judged_against: str
+    run: str = ""
+    image: str = ""
+    data: str = ""
+    previous: str = ""
+    reason: str = ""
 
     @property
     def tags(self) -> dict[str, str]:
@@ -91,8 +113,8 @@ def require_champion(challenger: Version) -> None:
         )
 
 
-def promote(challenger: Version) -> None:
-    """Make the challenger the champion, and note on it who was before.
+def promote(challenger: Version, reason: str) -> None:
+    """Make the challenger the champion, and note who was before and why this one is now.
 
     Raises:
         Conflict: The champion is no longer the one that it was judged against.
@@ -100,11 +122,30 @@ def promote(challenger: Version) -> None:
     require_champion(challenger)
     tag(challenger, {"previous": challenger.judged_against})
     set_alias(challenger.name, "champion", challenger.version)
+    remember(challenger, reason)
+
+
+def remember(version: Version, reason: str) -> None:
+    """Note that a version is champion from now on, unless that is noted: what promoted it may have been killed just before."""
+    known = reigns(version.name)
+    if known and known[-1].version == version.version:
+        return
+    key = REIGN + datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    call("POST", "registered-models/set-tag", {"name": version.name, "key": key, "value": f"{version.version} {reason}"[:TAG_LIMIT]})
+
+
+def reigns(name: str) -> list[Reign]:
+    """List the champions, the first one first."""
+    try:
+        tags = call("GET", "registered-models/get", {"name": name})["registered_model"].get("tags", [])
+    except NotFound:
+        return []
+    found = sorted((item["key"].removeprefix(REIGN), item["value"]) for item in tags if item["key"].startswith(REIGN))
+    return [Reign(since, *value.split(" ", 1)) for since, value in found]
 
 
 def _parse(item: dict[str, object]) -> Version:
     pairs = item.get("tags", [])
     tags = {pair["key"]: pair["value"] for pair in pairs} if isinstance(pairs, list) else {}
-    return Version(
-        str(item["name"]), str(item["version"]), tags.get("serving.uri", ""), tags.get("serving.digest", ""), tags.get("judged_against", "")
-    )
+    keys = ("serving.uri", "serving.digest", "judged_against", "kfp.pipeline_run_id", "image", "data.sha256", "previous", "reason")
+    return Version(str(item["name"]), str(item["version"]), *(tags.get(key, "") for key in keys))

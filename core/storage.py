@@ -13,6 +13,8 @@ from minio.error import MinioException, S3Error
 
 from core.errors import UserError
 
+BUCKETS = ("data", "pipelines", "mlflow", "models")
+ARTIFACTS = "s3://pipelines/kfp"  # of pipeline runs: defaultPipelineRoot in the ConfigMap kfp-launcher
 ENVIRONMENT = ("AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
 

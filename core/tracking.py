@@ -7,7 +7,6 @@ import errno
 import json
 import os
 import resource
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -20,10 +19,10 @@ import psutil
 
 from core.config import UseCase, parse
 from core.errors import UserError
-from core.mlflow_api import NotFound, call, put_artifact
+from core.mlflow_api import TAG_LIMIT, NotFound, call, put_artifact
+from core.signals import heed_sigterm
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
-TAG_LIMIT = 5000  # characters of a tag's value that every MLflow store takes
 BATCH = 1000  # metrics of one call
 
 
@@ -106,7 +105,7 @@ def record(name: str, config: dict[str, Any]) -> Iterator[Run]:
         config: The use case, as the pipeline's parameter carries it.
     """
     run = None
-    signal.signal(signal.SIGTERM, _interrupt)
+    heed_sigterm()
     try:
         run = Run(name, parse(config), live=True)
         yield run
@@ -219,11 +218,6 @@ def _experiment(name: str) -> str:
             except UserError:  # another run made it in between
                 continue
     raise UserError(f"MLflow has no experiment {name} and lets none be made: look whether it is among the deleted ones, and restore it")
-
-
-def _interrupt(*_: object) -> None:
-    """Let SIGTERM, by which a cluster ends a pod, go the way of Ctrl-C: what a step has begun is taken back."""
-    raise KeyboardInterrupt
 
 
 def _sentence(error: BaseException) -> str:

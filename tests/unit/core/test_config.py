@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from core.config import Problem, check, parse, restored
+from core.config import STEPS, Problem, Step, check, parse, restored
 from core.configfile import load, names
 from core.errors import UserError
 from tests.unit.small import changed, document
@@ -62,6 +62,13 @@ from tests.unit.small import changed, document
         pytest.param({"split__train": 0.8, "split__validation": 0.2}, "split", "leave no test rows", id="no test rows"),
         pytest.param({"split__train": 0}, "split.train", "greater than 0", id="no training rows"),
         pytest.param({"limits__memory": "lots"}, "limits.memory", "should match pattern", id="memory"),
+        pytest.param({"limits__steps__trian": {}}, "limits.steps.trian", "'train', 'evaluate'", id="limits of no step"),
+        pytest.param({"limits__steps__train__cores": 2}, "limits.steps.train.cores", "unknown key", id="limit of no kind"),
+        pytest.param({"limits__steps__train__cpu": 0}, "limits.steps.train.cpu", "should match pattern", id="no core"),
+        pytest.param({"limits__steps__train__memory": "4GB"}, "limits.steps.train.memory", "should match pattern", id="memory of no pod"),
+        pytest.param({"limits__steps__train__minutes": 0}, "limits.steps.train.minutes", "greater than or equal to 1", id="no time"),
+        pytest.param({"serving__cpu": "lots"}, "serving.cpu", "should match pattern", id="cores of a server"),
+        pytest.param({"serving__memory": "0Mi"}, "serving.memory", "should match pattern", id="memory of a server"),
         pytest.param(
             {"train__candidates__trees__search__max_iter": {"int": [5, 10]}},
             "train.candidates.trees.search.max_iter",
@@ -100,6 +107,16 @@ def test_a_search_space_is_one_range(space: dict[str, Any], message: str) -> Non
 
     assert problems[0].path[:6] == ("train", "candidates", "trees", "search", "learning_rate", *problems[0].path[5:6])
     assert message in problems[0].message
+
+
+@pytest.mark.parametrize(
+    ("written", "cpu"), [pytest.param(4, "4", id="number"), pytest.param(0.5, "0.5", id="fraction"), pytest.param("500m", "500m")]
+)
+def test_a_step_of_which_one_limit_is_named_keeps_the_others_and_so_do_the_other_steps(written: Any, cpu: str) -> None:
+    steps = parse(_struct(document(limits__steps__train__cpu=written))).limits.steps
+
+    assert steps["train"] == Step(cpu=cpu, memory="4Gi", minutes=240)
+    assert {name: step for name, step in steps.items() if name != "train"} == {name: step for name, step in STEPS.items() if name != "train"}
 
 
 def test_what_is_missing_is_named() -> None:

@@ -56,25 +56,26 @@ def test_a_version_is_found_again_by_its_run_and_its_digest(name: str, run: str,
 
     found = registry.find(name, run, digest)
 
-    assert (found == made) is there
+    assert (found is not None and found.version == made.version) is there
 
 
 def test_promoting_the_first_leaves_no_previous_one(name: str) -> None:
     first = version(name, "sha256:ab")
 
-    registry.promote(first)
+    registry.promote(first, "it is better")
 
     assert registry.champion(name) == first
     assert _tags(first)["previous"] == ""
 
 
 def test_promoting_remembers_who_was_champion(name: str) -> None:
-    registry.promote(version(name, "sha256:ab"))
+    registry.promote(version(name, "sha256:ab"), "it is the first")
     second = version(name, "sha256:cd", judged_against="1")
 
-    registry.promote(second)
+    registry.promote(second, "it is better")
 
-    assert registry.champion(name) == second
+    champion = registry.champion(name)
+    assert champion and champion.version == second.version
     assert _tags(second)["previous"] == "1"
 
 
@@ -87,11 +88,11 @@ def test_promoting_remembers_who_was_champion(name: str) -> None:
 )
 def test_a_challenger_that_was_judged_against_another_champion_is_refused(name: str, judged_against: str, sentence: str) -> None:
     champion = version(name, "sha256:ab")
-    registry.promote(champion)
+    registry.promote(champion, "it is better")
     challenger = version(name, "sha256:cd", judged_against=judged_against)
 
     with pytest.raises(Conflict) as refused:
-        registry.promote(challenger)
+        registry.promote(challenger, "it is better")
 
     assert str(refused.value) == f"the champion of {name} {sentence}"
     assert registry.champion(name) == champion
@@ -102,7 +103,7 @@ def test_a_challenger_of_a_champion_that_is_gone_is_refused(name: str) -> None:
     challenger = version(name, "sha256:cd", judged_against="7")
 
     with pytest.raises(Conflict, match=f"the champion of {name} is version none now, the challenger was judged against version 7"):
-        registry.promote(challenger)
+        registry.promote(challenger, "it is better")
 
     assert registry.champion(name) is None
 
@@ -118,3 +119,37 @@ def test_a_description_is_what_mlflow_shows(name: str) -> None:
 def _tags(version: registry.Version) -> dict[str, str]:
     found = call("GET", "model-versions/get", {"name": version.name, "version": version.version})["model_version"]
     return {item["key"]: item["value"] for item in found["tags"]}
+
+
+def test_a_version_says_what_it_was_made_of(name: str) -> None:
+    made = version(name, "sha256:ab")
+    registry.tag(made, {"kfp.pipeline_run_id": "run-1", "image": "some/image:1", "data.sha256": "12ab", "reason": "it is better"})
+
+    found = registry.get(name, made.version)
+
+    assert found
+    assert (found.run, found.image, found.data, found.reason) == ("run-1", "some/image:1", "12ab", "it is better")
+
+
+def test_the_registry_knows_who_was_champion_when_and_why(name: str) -> None:
+    registry.promote(version(name, "sha256:ab"), "it is the first")
+    registry.promote(version(name, "sha256:cd", judged_against="1"), "it is better: by 0.01")
+
+    reigns = registry.reigns(name)
+
+    assert [(reign.version, reign.reason) for reign in reigns] == [("1", "it is the first"), ("2", "it is better: by 0.01")]
+    assert reigns[0].since < reigns[1].since
+
+
+def test_a_model_that_nobody_knows_had_no_champion(name: str) -> None:
+    assert registry.reigns(name) == []
+
+
+def test_a_champion_that_nobody_could_note_any_more_is_noted_once(name: str) -> None:
+    first = version(name, "sha256:ab")
+    registry.set_alias(name, "champion", first.version)  # and the deployer dies here
+
+    registry.remember(first, "it is the first")
+    registry.remember(first, "it is the first")
+
+    assert [(reign.version, reign.reason) for reign in registry.reigns(name)] == [("1", "it is the first")]

@@ -1,0 +1,214 @@
+"""The Kubernetes API: a few verbs on plain objects, each refusal as one sentence."""
+
+import contextlib
+import functools
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from core.errors import Conflict, UserError, first_line
+
+MANAGER = "mlops"  # the field manager of what we apply
+PATIENCE = 60.0  # seconds that the API server may be away, as when it is restarted
+TIMEOUT = 20.0  # seconds of one request
+
+Object = dict[str, Any]
+
+PATHS = {
+    "Deployment": "apis/apps/v1/namespaces/{namespace}/deployments",
+    "Event": "api/v1/namespaces/{namespace}/events",
+    "HorizontalPodAutoscaler": "apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers",
+    "Lease": "apis/coordination.k8s.io/v1/namespaces/{namespace}/leases",
+    "NetworkPolicy": "apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies",
+    "Pod": "api/v1/namespaces/{namespace}/pods",
+    "PodDisruptionBudget": "apis/policy/v1/namespaces/{namespace}/poddisruptionbudgets",
+    "Service": "api/v1/namespaces/{namespace}/services",
+    "ServiceAccount": "api/v1/namespaces/{namespace}/serviceaccounts",
+}
+FORBIDDEN = re.compile(
+    r'User "(?P<user>[^"]+)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)" '
+    r'in API group "(?P<group>[^"]*)" in the namespace "(?P<namespace>[^"]+)"'
+)
+
+
+class Forbidden(UserError):
+    """We may not do that."""
+
+
+class Gone(UserError):
+    """The object is not there."""
+
+
+def get(kind: str, namespace: str, name: str) -> Object:
+    """Read one object.
+
+    Raises:
+        Gone: It is not there.
+        UserError: The API refuses, or does not answer.
+    """
+    found: Object = _retried("GET", _path(kind, namespace, name))
+    return found
+
+
+def find(kind: str, namespace: str, labels: Mapping[str, str] | None = None, fields: str = "") -> list[Object]:
+    """List the objects with these labels, and with what `fields` selects."""
+    query = {"labelSelector": ",".join(f"{key}={value}" for key, value in (labels or {}).items()), "fieldSelector": fields}
+    items: list[Object] = _retried("GET", _path(kind, namespace), {key: value for key, value in query.items() if value}).get("items", [])
+    return items
+
+
+def apply(manifest: Object) -> Object:
+    """Let an object be as the manifest says (server-side apply): what others have set besides stays."""
+    path = _path(manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+    query = {"fieldManager": MANAGER, "force": "true", "fieldValidation": "Strict"}
+    with _in_namespace(manifest):
+        made: Object = _retried("PATCH", path, query, manifest, "application/apply-patch+yaml")
+    return made
+
+
+def create(manifest: Object) -> Object:
+    """Make an object that is not there yet.
+
+    Raises:
+        Conflict: It is there.
+    """
+    query = {"fieldManager": MANAGER, "fieldValidation": "Strict"}
+    with _in_namespace(manifest):
+        made: Object = _send("POST", _path(manifest["kind"], manifest["metadata"]["namespace"]), query, manifest)
+    return made
+
+
+def replace(manifest: Object) -> Object:
+    """Put an object in the place of the version that it was read as.
+
+    Raises:
+        Conflict: Somebody else has changed it since.
+    """
+    path = _path(manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+    made: Object = _send("PUT", path, {"fieldManager": MANAGER}, manifest)
+    return made
+
+
+def annotate(manifest: Object, annotations: Mapping[str, str]) -> Object:
+    """Set annotations of an object."""
+    path = _path(manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+    made: Object = _retried(
+        "PATCH", path, {"fieldManager": MANAGER}, {"metadata": {"annotations": dict(annotations)}}, "application/merge-patch+json"
+    )
+    return made
+
+
+def delete(kind: str, namespace: str, name: str) -> None:
+    """Delete an object with all that it owns; none is no error."""
+    with contextlib.suppress(Gone):
+        _retried("DELETE", _path(kind, namespace, name), {"propagationPolicy": "Background"})
+
+
+def logs(namespace: str, pod: str, *, previous: bool = False, lines: int = 20) -> list[str]:
+    """Return the last lines that a pod's container wrote; none if there is no such container, the refusal if we may not."""
+    query = {"tailLines": str(lines)} | ({"previous": "true"} if previous else {})
+    try:
+        return str(_send("GET", f"{_path('Pod', namespace, pod)}/log", query, text=True)).splitlines()
+    except Forbidden as error:
+        return [str(error)]
+    except UserError:
+        return []
+
+
+@contextlib.contextmanager
+def _in_namespace(manifest: Object) -> Iterator[None]:
+    """Say what it means when an object cannot be made since something is not there."""
+    try:
+        yield
+    except Gone as error:
+        namespace = manifest["metadata"]["namespace"]
+        raise UserError(f"there is no namespace {namespace} ({error}): apply k8s/overlays/..., or correct SERVING_NAMESPACE") from error
+
+
+def _path(kind: str, namespace: str, name: str = "") -> str:
+    return f"/{PATHS[kind].format(namespace=namespace)}{f'/{name}' if name else ''}"
+
+
+def _retried(*arguments: Any) -> Any:
+    """Send a request that does no harm when it is sent twice, until the API server is back."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return _send(*arguments)
+        except _Unreachable:
+            if time.monotonic() > end:
+                raise
+            time.sleep(1)
+
+
+class _Unreachable(UserError):
+    """The API server does not answer."""
+
+
+def _send(
+    method: str, path: str, query: Mapping[str, str] | None = None, body: Object | None = None, kind: str = "application/json", text: bool = False
+) -> Any:
+    from kubernetes.client import ApiException
+    from urllib3.exceptions import HTTPError
+
+    headers = {"Accept": "application/json, */*", "Content-Type": kind}
+    try:
+        return _client().call_api(
+            path, method, query_params=list((query or {}).items()), header_params=headers, body=body, response_type="str" if text else "object",
+            auth_settings=["BearerToken"], _return_http_data_only=True, _request_timeout=TIMEOUT,
+        )  # fmt: skip
+    except ApiException as error:
+        raise _refusal(error.status or 0, path, _message(error)) from error
+    except (HTTPError, OSError) as error:
+        raise _Unreachable(f"the Kubernetes API does not answer ({type(error).__name__}): look whether the cluster is up, then run again") from error
+
+
+@functools.cache
+def _client() -> Any:
+    from kubernetes import client, config
+
+    settings = client.Configuration()
+    settings.retries = False  # ours, without its warnings
+    try:
+        if "KUBECONFIG" not in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ:
+            config.load_incluster_config(settings)
+        else:
+            config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=settings)
+    except config.ConfigException as error:
+        raise UserError(f"no Kubernetes is configured ({first_line(error)}): set KUBECONFIG, or run inside a cluster") from error
+    return client.ApiClient(settings)
+
+
+def _message(error: Any) -> str:
+    try:
+        return str(json.loads(error.body)["message"])
+    except (TypeError, ValueError, KeyError):
+        return str(error.reason)
+
+
+def _refusal(status: int, path: str, message: str) -> Exception:
+    refusals: dict[int, Callable[[str], Exception]] = {404: Gone, 409: Conflict, 403: forbidden}
+    if status in refusals:
+        return refusals[status](message)
+    if status == 0 or status == 429 or status >= 500:
+        return _Unreachable(f"the Kubernetes API cannot answer {path} ({message}): look into the API server, then run again")
+    if status == 401:
+        return UserError("the Kubernetes API does not know who asks (401): log in again, or renew the ServiceAccount's token")
+    return UserError(f"the Kubernetes API refuses {path}: {message}")
+
+
+def forbidden(message: str) -> Forbidden:
+    """Say which rule is missing, and what grants it."""
+    found = FORBIDDEN.search(message)
+    if not found:
+        return Forbidden(f"the Kubernetes API refuses: {message}")
+    group, resource, verb, namespace = (found[key] for key in ("group", "resource", "verb", "namespace"))
+    who = found["user"].removeprefix("system:serviceaccount:").replace(":", "/")
+    rule = f'{{apiGroups: ["{group}"], resources: [{resource}], verbs: [{verb}]}}'
+    return Forbidden(
+        f"{who} may not {verb} {resource} in namespace {namespace}: the rule {rule} is missing in a Role there that a RoleBinding gives to {who}; "
+        f"the Role and RoleBinding of k8s/base/deployer grant it (kubectl apply -k k8s/overlays/...)"
+    )

@@ -1,0 +1,63 @@
+"""What is said when the Kubernetes API refuses, or is not there."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+import yaml
+
+from core import cluster
+from core.errors import UserError
+
+REFUSAL = (
+    'deployments.apps "flights-v3" is forbidden: User "system:serviceaccount:mlops:pipeline" cannot patch resource "deployments" '
+    'in API group "apps" in the namespace "mlops-serving"'
+)
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The kubeconfig of an API server that is not there."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    document = {
+        "clusters": [{"name": "gone", "cluster": {"server": address}}],
+        "users": [{"name": "me", "user": {"token": "secret-token"}}],
+        "contexts": [{"name": "gone", "context": {"cluster": "gone", "user": "me"}}],
+        "current-context": "gone",
+    }
+    (tmp_path / "config").write_text(yaml.safe_dump(document))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+    monkeypatch.setattr(cluster, "PATIENCE", 0.0)
+    cluster._client.cache_clear()
+    return address
+
+
+def test_a_missing_right_is_named_with_the_rule_that_grants_it() -> None:
+    error = cluster.forbidden(REFUSAL)
+
+    assert str(error).startswith("mlops/pipeline may not patch deployments in namespace mlops-serving: ")
+    assert '{apiGroups: ["apps"], resources: [deployments], verbs: [patch]}' in str(error)
+    assert "RoleBinding" in str(error)
+
+
+def test_another_refusal_is_told_as_it_is() -> None:
+    assert str(cluster.forbidden("exceeded quota: models")) == "the Kubernetes API refuses: exceeded quota: models"
+
+
+def test_an_api_server_that_is_away_is_one_sentence_without_the_token(nowhere: str) -> None:
+    with pytest.raises(UserError, match=r"the Kubernetes API does not answer .*: look whether the cluster is up") as caught:
+        cluster.get("Deployment", "models", "flights")
+
+    assert "secret-token" not in str(caught.value)
+
+
+def test_without_a_kubeconfig_it_is_said_what_to_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    cluster._client.cache_clear()
+
+    with pytest.raises(UserError, match=r"no Kubernetes is configured .*: set KUBECONFIG"):
+        cluster.find("Pod", "models")
