@@ -1,13 +1,15 @@
-"""Into service: a server beside the old one, proven with the golden rows, then the alias, then the old one goes."""
+"""Into service: servers beside the old ones, proven with the golden rows, then the traffic, then the alias, then the old ones go."""
 
-import os
 from collections.abc import Callable
+from dataclasses import replace
 
-from components.deploy.local import Served, change, serving, start, stop
+from components.deploy.deployer import Deployer, S, Served, deployer
 from components.deploy.smoke import replay
 from core import registry
-from core.bundle import unpack
+from core.bundle import Bundle, unpack
+from core.config import Serving
 from core.errors import UserError
+from core.registry import Version
 from core.storage import read
 from core.tracking import Run
 
@@ -26,54 +28,126 @@ def deploy(run: Run, version: str) -> str:
         Conflict: Another run promoted since the verdict.
         UserError: The server did not start, or answered otherwise than training. What served before serves on.
     """
-    if "MLOPS_HOME" not in os.environ:
-        raise UserError("deploy serves on this machine only: MLOPS_HOME is not set; run it with `mlops run`")
-    challenger = registry.get(run.usecase.name, version)
-    if challenger is None:
-        raise UserError(f"{run.usecase.name} has no version {version} in MLflow: run the pipeline again")
-    with change(run.usecase.name):
-        served = _bring_up(challenger)
+    challenger = registered(run.usecase.name, version)
+    served: Served = bring_into_service(deployer(run.usecase.name, run.usecase.serving), challenger, challenger.reason)
     run.tags |= {"address": served.address, "champion": served.version}
     run.summary = f"version {served.version} serves at {served.address}"
     return served.address
 
 
-def serve_champion(name: str) -> Served | None:
-    """Let the champion serve, if none of its version does: after a restart, or a run that died on the way.
+def bring_into_service(where: Deployer[S], challenger: Version, reason: str) -> S:
+    """Let a version serve and make it the champion, or leave everything as it was.
+
+    Args:
+        where: The form of deployment.
+        challenger: The version; `judged_against` is the champion that it may follow.
+        reason: Why it becomes champion.
+    """
+    with where.change():
+        champion = registry.champion(challenger.name)
+        if champion is None or champion.version != challenger.version:
+            registry.require_champion(challenger)
+            before = _restored(where, champion)
+            return _replace(where, before, challenger, lambda: registry.promote(challenger, reason))
+        return _serve(where, champion)
+
+
+def roll_back(name: str, version: str | None, serving: Serving, reason: str) -> Served:
+    """Make another version the champion again, with the same proofs.
+
+    Args:
+        name: The use case.
+        version: The version; the champion before the present one if None.
+        serving: What a server may use.
+        reason: Why.
+    """
+    champion = registry.champion(name)
+    if champion is None:
+        raise UserError(f"{name} has no champion, so there is nothing to roll back: run its pipeline first")
+    number = version or champion.previous
+    if not number:
+        raise UserError(f"{name} version {champion.version} is its first champion: there is none to roll back to")
+    if number == champion.version:
+        raise UserError(f"{name} version {number} is the champion already: name another one (mlops history {name})")
+    served: Served = bring_into_service(deployer(name, serving), replace(registered(name, number), judged_against=champion.version), reason)
+    return served
+
+
+def serve_champion(name: str, serving: Serving | None = None) -> Served | None:
+    """Let the champion serve, and nothing else: after a restart, or a deployment that was killed on the way.
 
     Returns:
         What serves; None if there is no champion.
     """
-    with change(name):
+    where = deployer(name, serving or Serving())
+    with where.change():
         champion = registry.champion(name)
-        if champion is None:
-            return None
-        old = serving(name)
-        if old and old.version == champion.version and old.digest == champion.digest:
-            return old
-        return _replace(old, champion, lambda: None)
+        if champion:
+            served: Served = _serve(where, champion)
+            return served
+        where.take_back(None)
+    return None
 
 
-def _bring_up(challenger: registry.Version) -> Served:
-    champion, old = registry.champion(challenger.name), serving(challenger.name)
-    is_champion = champion is not None and champion.version == challenger.version
-    if is_champion and old and old.version == challenger.version:
-        return old
-    if not is_champion:
-        registry.require_champion(challenger)
-    return _replace(old, challenger, lambda: None if is_champion else registry.promote(challenger))
+def registered(name: str, version: str) -> Version:
+    """Find a registered version."""
+    found = registry.get(name, version)
+    if found is None:
+        raise UserError(f"{name} has no version {version} in MLflow: run the pipeline again, or name another one")
+    return found
 
 
-def _replace(old: Served | None, version: registry.Version, promote: Callable[[], None]) -> Served:
-    """Start a version beside the old server, prove it, promote it; only then the old one goes."""
-    new = start(version)
+def _restored(where: Deployer[S], champion: Version | None) -> S | None:
+    """Return what serves; what a killed deployment left there without being promoted is no state to go back to."""
+    now = where.serving()
+    if champion is None:
+        where.take_back(None)
+        return None
+    if _is(now, champion):
+        return now
     try:
-        replay(new.address, unpack(read(version.uri), version.digest), version.version)
+        return _serve(where, champion)
+    except UserError as error:  # a champion that cannot serve any more must not stand in the way of the next one
+        print(f"the champion, version {champion.version}, cannot serve: {error}", flush=True)
+        return where.serving()
+
+
+def _serve(where: Deployer[S], champion: Version) -> S:
+    return _replace(where, where.serving(), champion, lambda: registry.remember(champion, champion.reason))
+
+
+def _is(served: Served | None, version: Version) -> bool:
+    return served is not None and (served.version, served.digest) == (version.version, version.digest)
+
+
+def _replace(where: Deployer[S], before: S | None, version: Version, promote: Callable[[], None]) -> S:
+    """Start a version beside what serves, prove it without traffic, then with, promote it; only then the old one goes."""
+    try:
+        bundle = unpack(read(version.uri), version.digest)
+        new = where.start(version)
+        for server in new.servers:
+            replay(server, bundle, version.version)
+        where.switch(new)
+        replay(new.address, bundle, version.version)
         promote()
-    except BaseException:
-        stop(new)
+    except BaseException as error:
+        _take_back(where, before, error)
+        if isinstance(error, UserError):
+            raise type(error)(f"{error}; {f'version {before.version} serves on' if before else 'nothing is left of it'}") from error
         raise
-    new.remember()
-    if old:
-        stop(old)
+    where.settle(new)
     return new
+
+
+def _take_back(where: Deployer[S], before: S | None, error: BaseException) -> None:
+    """Go back to what served before, and prove that it does."""
+    try:
+        where.take_back(before)
+        if before:
+            replay(before.address, _bundle(before), before.version)
+    except UserError as failure:
+        raise UserError(f"{error}; and going back to what was before failed, too: {failure}; then run `mlops deploy --resume`") from error
+
+
+def _bundle(served: Served) -> Bundle:
+    return unpack(read(served.uri), served.digest)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import requests
@@ -35,6 +36,18 @@ class Served:
         """Where it answers."""
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """None beside the address itself."""
+        return ()
+
+    @property
+    def since(self) -> str:
+        """When it was written down, empty before."""
+        record = _folder() / f"{self.usecase}.json"
+        written = record.exists() and _read(record.name) == self
+        return datetime.fromtimestamp(record.stat().st_mtime, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if written else ""
+
     def remember(self) -> None:
         """Make this the server of the use case, in one step."""
         self.note(f"{self.usecase}.json")
@@ -47,21 +60,60 @@ class Served:
         draft.replace(_folder() / name)
 
 
-@contextmanager
-def change(name: str) -> Iterator[None]:
-    """Let one process at a time change what serves a use case; the lock goes with the process that holds it."""
-    with (_folder() / f"{name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        left = _read(f"{name}{STARTING}")  # by a change that was killed
+class LocalDeployer:
+    """Starts a server process a version, each on a port of its own; what serves is written down when it has been proven."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @contextmanager
+    def change(self) -> Iterator[None]:
+        """Let one process at a time change what serves the use case; the lock goes with the process that holds it."""
+        with (_folder() / f"{self.name}.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            self._stop_started()  # by a change that was killed
+            yield
+
+    def serving(self) -> Served | None:
+        """Return what serves now, if its process lives."""
+        served = _read(f"{self.name}.json")
+        return served if served and processes.alive(served.process) else None
+
+    def start(self, version: Version) -> Served:
+        """Start a server of a version and wait until it is ready; one that serves already is left as it is.
+
+        Raises:
+            UserError: It ended, or was not ready in time.
+        """
+        now = self.serving()
+        return now if now and (now.version, now.digest) == (version.version, version.digest) else start(version)
+
+    def switch(self, served: Served) -> None:
+        """Do nothing: who asks names the port, and hears of it when it has been proven."""
+
+    def take_back(self, before: Served | None) -> None:
+        """End the server that was started, and without one before, whatever serves."""
+        self._stop_started()
+        now = self.serving()
+        if before is None and now:
+            stop(now)
+
+    def settle(self, served: Served) -> None:
+        """Write it down, and end the server before."""
+        before = self.serving()
+        if before != served:
+            served.remember()
+            if before:
+                stop(before)
+
+    def count(self, served: Served) -> str:
+        """Name the process."""
+        return f"pid {served.process.pid}"
+
+    def _stop_started(self) -> None:
+        left = _read(f"{self.name}{STARTING}")
         if left:
             stop(left)
-        yield
-
-
-def serving(name: str) -> Served | None:
-    """Return what serves a use case now, if its process lives."""
-    served = _read(f"{name}.json")
-    return served if served and processes.alive(served.process) else None
 
 
 def start(version: Version) -> Served:

@@ -30,17 +30,17 @@ def replay(address: str, bundle: Bundle, version: str) -> None:
             answer = session.post(url, json={"inputs": tensors}, timeout=SECONDS)
             body = answer.json()
     except (requests.RequestException, ValueError) as error:
-        raise UserError(f"version {version} of {name} does not answer the smoke test: {type(error).__name__}; the one before serves on") from error
+        raise UserError(f"version {version} of {name} does not answer the smoke test: {type(error).__name__}") from error
     if not answer.ok:
-        raise UserError(f"version {version} of {name} refuses the golden rows: {body.get('error')}; the one before serves on")
+        raise UserError(f"version {version} of {name} refuses the golden rows: {body.get('error')}")
     if body.get("model_version") != version:
-        raise UserError(f"version {body.get('model_version')} of {name} answered, not {version}; the one before serves on")
+        raise UserError(f"version {body.get('model_version')} of {name} answered, not {version}")
     outputs = {item["name"]: item for item in body["outputs"]}
     probabilities = _rows(outputs["predict_proba"]) if "predict_proba" in outputs else None
     found = differences(golden, outputs["predict"]["data"], probabilities)
     if found:
         more = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-        raise UserError(f"version {version} of {name} answers otherwise than in training: {'; '.join(found[:SHOWN])}{more}; the one before serves on")
+        raise UserError(f"version {version} of {name} answers otherwise than in training: {'; '.join(found[:SHOWN])}{more}")
 
 
 def _rows(output: dict[str, list[float]]) -> list[list[float]]:

@@ -14,7 +14,7 @@ from core.config import UseCase
 from core.errors import UserError
 from core.storage import write as store
 from core.tables import inputs
-from core.tracking import Run, identity, run_id, steps
+from core.tracking import Run, identity, notes, run_id, steps
 
 
 def register(run: Run, model: str, golden: str, judged_against: str) -> str:
@@ -40,9 +40,10 @@ def register(run: Run, model: str, golden: str, judged_against: str) -> str:
     store(uri, data, "application/zip")
     version = registry.find(usecase.name, run_id(), digest(data))
     number = version.version if version else _log_model(usecase, pipeline, expected, run)
-    made = registry.Version(usecase.name, number, uri, digest(data), judged_against)
-    registry.tag(made, made.tags | {"kfp.pipeline_run_id": run_id(), "engine": "scikit-learn"} | identity())
-    registry.describe(made, write(usecase, made, steps(usecase)))
+    made, before = registry.Version(usecase.name, number, uri, digest(data), judged_against), steps(usecase)
+    found = {key: value for step in before for key, value in notes(step)["tags"].items() if key in ("data.sha256", "reason")}
+    registry.tag(made, made.tags | {"kfp.pipeline_run_id": run_id(), "engine": "scikit-learn"} | found | identity())
+    registry.describe(made, write(usecase, made, before))
     registry.set_alias(usecase.name, "challenger", number)
     run.tags |= {"version": number, "digest": digest(data)}
     run.metrics["served_form_mib"] = len(data) / 2**20

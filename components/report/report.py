@@ -67,10 +67,16 @@ def outcome(steps: list[Step], failed: bool) -> str:
     if broken:
         return f"{broken.name} failed: {broken.tags.get('error', 'it left no word why')}"
     if failed:
-        missing = next((name for name in ORDER if name not in known or known[name].status != "FINISHED"), "a step")
-        return f"{missing} was killed or could not start: it left no word why; its log may tell"
+        return f"{_silent(steps)} was killed or could not start: it left no word why; its log may tell"
     reason = known["evaluate"].tags.get("reason", "") if "evaluate" in known else "the run did not come to a verdict"
     return f"{reason}; {known['deploy'].tags.get('summary', '')}" if "deploy" in known else reason
+
+
+def _silent(steps: list[Step]) -> str:
+    """Name the step that did not end: one that left a run open, else the one after the last; steps before it may come from Kubeflow's cache."""
+    unfinished = next((step.name for step in steps if step.status != "FINISHED"), None)
+    following = ORDER[ORDER.index(steps[-1].name) + 1 :] if steps else ORDER
+    return unfinished or next(iter(following), "a step")
 
 
 def _plots(steps: list[Step]) -> dict[str, str]:

@@ -33,7 +33,7 @@ def evaluated(usecase: UseCase, table: str, model: str, folder: Path) -> tuple[R
 
 
 def crowned(bundle: Bundle) -> None:
-    registry.promote(models.published(bundle))
+    registry.promote(models.published(bundle), "it is better")
 
 
 def answers(right: float, rows: int = 2000, seed: int = 0) -> Predictions:

@@ -104,6 +104,16 @@ def test_a_step_that_was_killed_before_it_could_say_so_is_named(platform: Platfo
     assert "The run failed." in page.read_text()
 
 
+def test_a_step_that_kubeflow_took_from_its_cache_is_not_blamed(platform: Platform, run_id: str, tmp_path: Path) -> None:
+    document, page = small.document(), tmp_path / "page.html"
+    leave(document, "extract")
+    leave(document, "evaluate")  # validate, transform and train left nothing in this run
+
+    report(document, True, str(page))
+
+    assert outcome(document)[1]["outcome"].startswith("register was killed or could not start")
+
+
 def test_a_closed_gate_is_a_success_with_the_verdicts_reason(platform: Platform, run_id: str, tmp_path: Path) -> None:
     document = small.document()
     evaluated = Run("evaluate", parse(document), tags={"reason": "the champion stays: 0.8 against 0.8"}, live=True)

@@ -1,0 +1,48 @@
+"""The operator's commands inside a cluster: `python -m components.deploy status flights`. `mlops status --namespace` starts them as a Job."""
+
+import argparse
+import sys
+
+from components.deploy import commands
+from core.errors import UserError
+from core.signals import heed_sigterm
+
+
+def main() -> int:
+    """Run one command; 1 when it could not be done."""
+    parser = argparse.ArgumentParser(prog="python -m components.deploy", description="What serves a use case, what did, and another version instead.")
+    parser.add_argument("command", choices=("deploy", "resume", "rollback", "history", "status"))
+    parser.add_argument("usecase")
+    parser.add_argument("version", nargs="?", help="needed to deploy; the champion before the present one to roll back")
+    parser.add_argument("--reason", default="", help="why it is rolled back")
+    given = parser.parse_args()
+    if given.command == "deploy" and not given.version:
+        parser.error("deploy needs a version")
+    heed_sigterm()
+    try:
+        print(_run(given))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("error: stopped before it had ended, everything is as it was", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(given: argparse.Namespace) -> str:
+    match given.command:
+        case "deploy":
+            return commands.deploy(given.usecase, given.version)
+        case "resume":
+            return commands.resume(given.usecase)
+        case "rollback":
+            return commands.rollback(given.usecase, given.version, given.reason)
+        case "history":
+            return "\n".join(commands.history(given.usecase))
+        case _:
+            return commands.status(given.usecase)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

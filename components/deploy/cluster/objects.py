@@ -1,0 +1,181 @@
+"""The objects of a release, made of the files in k8s/base/serving: names, labels, image, version and replicas are set here, all else stands there."""
+
+import copy
+import hashlib
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from core.cluster import Object
+from core.config import Serving
+from core.errors import UserError
+from core.registry import Version
+
+FOLDER = Path(__file__).resolve().parents[3] / "k8s" / "base" / "serving"
+PREFIX = "app.kubernetes.io"
+A_RELEASE = ("Deployment", "HorizontalPodAutoscaler", "PodDisruptionBudget")  # the kinds of which each release has its own
+A_USECASE = ("NetworkPolicy", "ServiceAccount", "Service")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the operators decide for all use cases, by the ConfigMap `mlops` of the pipelines' namespace.
+
+    Attributes:
+        namespace: Where the models are served.
+        min_replicas: Fewest servers of a use case.
+        max_replicas: Most servers of a use case.
+        min_ready_seconds: How long a new server is watched before it gets traffic.
+        timeout_seconds: How long a rollout may take.
+        service_type: ClusterIP, or LoadBalancer for addresses outside the cluster.
+    """
+
+    namespace: str
+    min_replicas: int
+    max_replicas: int
+    min_ready_seconds: int
+    timeout_seconds: int
+    service_type: str
+
+
+def settings() -> Settings:
+    """Read the settings from the environment."""
+    return Settings(
+        os.environ.get("SERVING_NAMESPACE") or _own_namespace(),
+        _number("SERVING_MIN_REPLICAS", 1),
+        _number("SERVING_MAX_REPLICAS", 3),
+        _number("SERVING_MIN_READY_SECONDS", 10, least=0),
+        _number("SERVING_TIMEOUT_SECONDS", 300),
+        os.environ.get("SERVING_SERVICE_TYPE") or "ClusterIP",
+    )
+
+
+class Release:
+    """One version with all that it runs by; the same content has the same name."""
+
+    def __init__(self, version: Version, serving: Serving, settings: Settings) -> None:
+        self.usecase, self.version, self.settings = version.name, version.version, settings
+        self._template = _deployment(version, serving, settings)
+        content = json.dumps(self._template, sort_keys=True).encode()
+        self.name = f"{version.name}-v{version.version}-{hashlib.sha256(content).hexdigest()[:6]}"
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """By which its pods are known."""
+        return labels(self.usecase, self.name)
+
+    def deployment(self, replicas: int) -> Object:
+        """Return the Deployment."""
+        made = copy.deepcopy(self._template)
+        made["spec"]["replicas"] = replicas
+        made["spec"]["selector"] = {"matchLabels": self.labels}
+        pod = made["spec"]["template"]
+        pod["metadata"] = {"labels": self.labels | {f"{PREFIX}/part-of": "mlops", f"{PREFIX}/version": self.version}}
+        for constraint in pod["spec"]["topologySpreadConstraints"]:
+            constraint["labelSelector"] = {"matchLabels": self.labels}
+        return self._named(made)
+
+    def autoscaler(self) -> Object:
+        """Return the HorizontalPodAutoscaler."""
+        made = manifest("horizontalpodautoscaler")
+        made["spec"] |= {"minReplicas": self.settings.min_replicas, "maxReplicas": self.settings.max_replicas}
+        made["spec"]["scaleTargetRef"]["name"] = self.name
+        return self._named(made)
+
+    def disruption_budget(self) -> Object:
+        """Return the PodDisruptionBudget."""
+        made = manifest("poddisruptionbudget")
+        made["spec"]["selector"] = {"matchLabels": self.labels}
+        return self._named(made)
+
+    def _named(self, made: Object) -> Object:
+        made["metadata"] = {
+            "name": self.name,
+            "namespace": self.settings.namespace,
+            "labels": self.labels | {f"{PREFIX}/part-of": "mlops", f"{PREFIX}/version": self.version},
+        }
+        return made
+
+
+def labels(usecase: str, release: str = "") -> dict[str, str]:
+    """Return the labels by which the pods of a use case, or of one release, are selected."""
+    return {f"{PREFIX}/name": usecase, f"{PREFIX}/component": "serving"} | ({f"{PREFIX}/instance": release} if release else {})
+
+
+def is_release(usecase: str, name: str) -> bool:
+    """Whether a Deployment of this name is one of ours."""
+    return bool(re.fullmatch(f"{usecase}-v[0-9]+-[0-9a-f]{{6}}", name))
+
+
+def service(usecase: str, release: str, settings: Settings) -> Object:
+    """Return the Service, with its traffic going to a release."""
+    made = manifest("service")
+    made["spec"] |= {"selector": labels(usecase, release), "type": settings.service_type}
+    return _shared(made, usecase, settings)
+
+
+def account(usecase: str, settings: Settings) -> Object:
+    """Return the ServiceAccount of a use case's servers."""
+    return _shared(manifest("serviceaccount"), usecase, settings)
+
+
+def network_policy(usecase: str, settings: Settings) -> Object:
+    """Return the NetworkPolicy of a use case's servers."""
+    made = manifest("networkpolicy")
+    made["spec"]["podSelector"] = {"matchLabels": labels(usecase)}
+    return _shared(made, usecase, settings)
+
+
+def manifest(kind: str) -> Object:
+    """Read an object of k8s/base/serving."""
+    made: Object = yaml.safe_load((FOLDER / f"{kind}.yaml").read_text())
+    return made
+
+
+def _shared(made: Object, usecase: str, settings: Settings) -> Object:
+    made["metadata"] = {"name": usecase, "namespace": settings.namespace, "labels": labels(usecase) | {f"{PREFIX}/part-of": "mlops"}}
+    return made
+
+
+def _deployment(version: Version, serving: Serving, settings: Settings) -> Object:
+    """Return the Deployment without what is named after it."""
+    made = manifest("deployment")
+    made["spec"] |= {"minReadySeconds": settings.min_ready_seconds, "progressDeadlineSeconds": settings.timeout_seconds + settings.min_ready_seconds}
+    pod = made["spec"]["template"]["spec"]
+    pod["serviceAccountName"] = version.name
+    container = pod["containers"][0]
+    container["image"] = _image(version)
+    container["resources"]["limits"] |= {"cpu": serving.cpu, "memory": serving.memory}
+    values = {"MODEL_NAME": version.name, "MODEL_VERSION": version.version, "MODEL_URI": version.uri, "MODEL_DIGEST": version.digest}
+    for variable in container["env"]:
+        if variable["name"] in values:
+            variable["value"] = values[variable["name"]]
+    return made
+
+
+def _image(version: Version) -> str:
+    """Return the image that registered the version: what it was proven with."""
+    image = version.image or os.environ.get("IMAGE", "")
+    if not image or " " in image:
+        raise UserError(
+            f"version {version.version} of {version.name} was registered without an image, on a laptop perhaps: run the pipeline in the cluster"
+        )
+    return image
+
+
+def _number(name: str, default: int, least: int = 1) -> int:
+    text = os.environ.get(name) or str(default)
+    if not text.isdecimal() or int(text) < least:
+        raise UserError(f"{name}={text} is not a whole number from {least} on: correct it in the ConfigMap mlops")
+    return int(text)
+
+
+def _own_namespace() -> str:
+    path = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+    if not path.exists():
+        raise UserError("no namespace to serve in: set SERVING_NAMESPACE")
+    return path.read_text().strip()

@@ -1,0 +1,150 @@
+"""The objects of a release, and what is said of a rollout that stalls: no cluster is needed for either."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from components.deploy.cluster import objects, rollout
+from components.deploy.cluster.objects import Release, Settings, settings
+from core.config import Serving
+from core.errors import UserError
+from core.registry import Version
+
+VERSION = Version("flights", "7", "s3://models/flights/ab.zip", "sha256:ab", "6", run="r", image="example/image:1f3a")
+SETTINGS = Settings("models", 2, 5, 12, 100, "ClusterIP")
+RESOURCES = Serving(cpu="750m", memory="640Mi")
+
+
+def release(version: Version = VERSION, resources: Serving = RESOURCES, settings: Settings = SETTINGS) -> Release:
+    return Release(version, resources, settings)
+
+
+def container(made: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = made["spec"]["template"]["spec"]["containers"][0]
+    return found
+
+
+def test_the_deployment_is_the_file_with_the_exact_version_in_it() -> None:
+    made = release().deployment(3)
+
+    values = {item["name"]: item.get("value") for item in container(made)["env"]}
+    assert {name: values[name] for name in ("MODEL_NAME", "MODEL_VERSION", "MODEL_URI", "MODEL_DIGEST")} == {
+        "MODEL_NAME": "flights",
+        "MODEL_VERSION": "7",
+        "MODEL_URI": "s3://models/flights/ab.zip",
+        "MODEL_DIGEST": "sha256:ab",
+    }
+    assert container(made)["image"] == "example/image:1f3a"
+    assert container(made)["resources"]["limits"] | {"ephemeral-storage": ""} == {"cpu": "750m", "memory": "640Mi", "ephemeral-storage": ""}
+    assert (made["spec"]["replicas"], made["spec"]["minReadySeconds"], made["metadata"]["namespace"]) == (3, 12, "models")
+    assert container(made)["securityContext"] == container(objects.manifest("deployment"))["securityContext"]
+
+
+def test_everything_that_selects_pods_selects_those_of_the_release() -> None:
+    made = release()
+
+    pods = made.deployment(1)["spec"]["template"]["metadata"]["labels"].items()
+    service = objects.service("flights", made.name, SETTINGS)
+    assert made.labels.items() <= pods
+    assert service["spec"]["selector"] == made.deployment(1)["spec"]["selector"]["matchLabels"] == made.labels
+    assert made.disruption_budget()["spec"]["selector"]["matchLabels"] == made.labels
+    assert made.autoscaler()["spec"]["scaleTargetRef"]["name"] == made.deployment(1)["metadata"]["name"]
+    assert objects.network_policy("flights", SETTINGS)["spec"]["podSelector"]["matchLabels"].items() <= pods
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param({"version": dataclasses.replace(VERSION, version="8")}, id="version"),
+        pytest.param({"version": dataclasses.replace(VERSION, digest="sha256:cd")}, id="digest"),
+        pytest.param({"version": dataclasses.replace(VERSION, image="example/image:2")}, id="image"),
+        pytest.param({"resources": Serving(memory="1Gi")}, id="resources"),
+        pytest.param({"settings": dataclasses.replace(SETTINGS, min_ready_seconds=1)}, id="settings"),
+    ],
+)
+def test_other_content_has_another_name(other: dict[str, Any]) -> None:
+    assert release(**other).name != release().name
+    assert release().name == release().name
+
+
+def test_the_number_of_servers_changes_no_name() -> None:
+    scaled = dataclasses.replace(SETTINGS, min_replicas=4, max_replicas=9)
+
+    assert release(settings=scaled).name == release().name
+    assert objects.is_release("flights", release().name)
+    assert not objects.is_release("flight", release().name)
+
+
+@pytest.mark.parametrize("image", ["", "none, this machine's environment"])
+def test_a_version_that_was_registered_without_an_image_is_refused(image: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("IMAGE", raising=False)
+
+    with pytest.raises(UserError, match="version 7 of flights was registered without an image"):
+        release(dataclasses.replace(VERSION, image=image))
+
+
+def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"SERVING_NAMESPACE": "models", "SERVING_MIN_REPLICAS": "2", "SERVING_SERVICE_TYPE": "LoadBalancer"}.items():
+        monkeypatch.setenv(name, value)
+
+    assert settings() == Settings("models", 2, 3, 10, 300, "LoadBalancer")
+
+
+@pytest.mark.parametrize(("name", "value", "least"), [("SERVING_MAX_REPLICAS", "many", 1), ("SERVING_TIMEOUT_SECONDS", "0", 1)])
+def test_a_setting_that_cannot_be_meant_is_named(name: str, value: str, least: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVING_NAMESPACE", "models")
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(UserError, match=f"{name}={value} is not a whole number from {least} on: correct it in the ConfigMap mlops"):
+        settings()
+
+
+def pod(state: dict[str, Any], **more: Any) -> dict[str, Any]:
+    status = {"containerStatuses": [{"name": "server", "image": "example/image:1f3a", "state": state, "restartCount": 0}]}
+    return {"metadata": {"name": "flights-v7-x"}, "spec": {"containers": [{"resources": {"limits": {"memory": "640Mi"}}}]}, "status": status} | more
+
+
+@pytest.mark.parametrize(
+    ("state", "sentence"),
+    [
+        pytest.param({"waiting": {"reason": "ImagePullBackOff"}}, r"the image example/image:1f3a cannot be pulled .*: push it", id="image"),
+        pytest.param(
+            {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "mlops-s3" not found'}},
+            r'pod flights-v7-x cannot be made .*"mlops-s3" not found.*: apply the Secret',
+            id="secret",
+        ),
+        pytest.param(
+            {"terminated": {"reason": "OOMKilled", "exitCode": 137}}, "want of memory, its limit is 640Mi: raise serving.memory", id="memory"
+        ),
+    ],
+)
+def test_a_pod_that_does_not_run_says_why(state: dict[str, Any], sentence: str) -> None:
+    (problem,) = rollout.pod_problems(pod(state), "models")
+
+    with pytest.raises(UserError, match=sentence):
+        raise UserError(problem.sentence)
+
+
+@pytest.mark.parametrize("state", [{"waiting": {"reason": "ContainerCreating"}}, {"waiting": {"reason": "ErrImagePull"}}, {"running": {}}])
+def test_a_pod_on_its_way_has_no_problem(state: dict[str, Any]) -> None:
+    assert list(rollout.pod_problems(pod(state), "models")) == []
+
+
+def deployment(**status: int) -> dict[str, Any]:
+    return {"metadata": {"name": "flights-v7", "generation": 2}, "spec": {"replicas": 2}, "status": {"observedGeneration": 2} | status}
+
+
+@pytest.mark.parametrize(
+    ("found", "complete"),
+    [
+        pytest.param(deployment(replicas=2, updatedReplicas=2, readyReplicas=2, availableReplicas=2), True, id="there"),
+        pytest.param(deployment(replicas=2, updatedReplicas=2, readyReplicas=2, availableReplicas=1), False, id="watched"),
+        pytest.param(deployment(replicas=3, updatedReplicas=2, readyReplicas=3, availableReplicas=3), False, id="old ones left"),
+        pytest.param(deployment(observedGeneration=1, replicas=2, updatedReplicas=2, readyReplicas=2, availableReplicas=2), False, id="not seen yet"),
+    ],
+)
+def test_a_rollout_is_complete_when_every_server_is_new_and_available(found: dict[str, Any], complete: bool) -> None:
+    assert rollout.is_complete(found) is complete
