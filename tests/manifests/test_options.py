@@ -1,0 +1,103 @@
+"""What each option changes, and that the manifests agree with the code."""
+
+import runpy
+from collections.abc import Callable
+from typing import Any
+
+import yaml
+
+from core.storage import BUCKETS
+from tests.manifests.build import KUBERNETES, Document, named
+
+Built = Callable[[str], list[Document]]
+
+
+def _find(documents: list[Document], name: str) -> Any:
+    return next(document for document in documents if named(document) == name)
+
+
+def test_the_buckets_of_the_cluster_are_those_of_the_code() -> None:
+    script = runpy.run_path(str(KUBERNETES / "base/buckets/provision.py"))
+    assert set(script["VERSIONED"]) == set(BUCKETS)
+
+
+def test_kubeflow_finds_the_storage_where_the_steps_do(built: Built) -> None:
+    # given
+    documents = built("overlays/local")
+    settings, launcher = (_find(documents, f"ConfigMap mlops/{name}")["data"] for name in ("mlops", "kfp-launcher"))
+    # then
+    provider = yaml.safe_load(launcher["providers"])["s3"]["default"]
+    assert settings["AWS_ENDPOINT_URL_S3"] == f"http://{provider['endpoint']}"
+    assert settings["AWS_REGION"] == provider["region"]
+    keys = {provider["credentials"]["secretRef"][key] for key in ("accessKeyKey", "secretKeyKey")}
+    assert keys == set(_find(documents, "Secret mlops/mlops-s3")["stringData"])
+
+
+def test_one_host_is_put_everywhere(built: Built) -> None:
+    # given
+    documents = built("overlays/ingress")
+    # then
+    ingresses = [document for document in documents if document["kind"] == "Ingress"]
+    assert {ingress["metadata"]["namespace"] for ingress in ingresses} == {"mlops-serving", "mlops-platform"}
+    assert {ingress["spec"]["rules"][0]["host"] for ingress in ingresses} == {"ml.example.org"}
+    server = _find(documents, "Deployment mlops-platform/mlflow")["spec"]["template"]["spec"]["containers"][0]
+    assert {"name": "HOST", "value": "ml.example.org"} in server["env"]
+
+
+def test_every_use_case_has_a_path(built: Built) -> None:
+    paths = _find(built("overlays/ingress"), "Ingress mlops-serving/models")["spec"]["rules"][0]["http"]["paths"]
+    cases = {path.parent.name for path in KUBERNETES.parent.glob("usecases/*/config.yaml")}
+    assert {path["path"]: path["backend"]["service"]["name"] for path in paths} == {f"/{case}": case for case in cases}
+
+
+def test_every_volume_gets_the_chosen_class(built: Built) -> None:
+    sets = [document for document in built("overlays/storage-class") if document["kind"] == "StatefulSet"]
+    assert len(sets) == 2
+    assert all(claim["spec"]["storageClassName"] == "fast" for one in sets for claim in one["spec"]["volumeClaimTemplates"])
+
+
+def test_a_distributed_minio_names_each_of_its_pods(built: Built) -> None:
+    # given
+    documents = built("overlays/minio-distributed")
+    minio = _find(documents, "StatefulSet mlops-platform/minio")["spec"]
+    # then
+    assert minio["replicas"] == 4
+    assert minio["podManagementPolicy"] == "Parallel"
+    assert minio["template"]["spec"]["containers"][0]["args"] == ["server", "http://minio-{0...3}.minio-headless:9000/data"]
+    assert _find(documents, "Service mlops-platform/minio-headless")["spec"]["publishNotReadyAddresses"]
+
+
+def test_a_load_balancer_is_a_setting_of_the_deploy_step(built: Built) -> None:
+    documents = built("overlays/loadbalancer")
+    assert _find(documents, "ConfigMap mlops/mlops")["data"]["SERVING_SERVICE_TYPE"] == "LoadBalancer"
+    assert _find(documents, "NetworkPolicy mlops-serving/clients")
+
+
+def test_production_runs_more_than_one_of_each(built: Built) -> None:
+    documents = built("overlays/production")
+    assert _find(documents, "Deployment mlops-platform/mlflow")["spec"]["replicas"] == 2
+    assert _find(documents, "ConfigMap mlops/mlops")["data"]["SERVING_MIN_REPLICAS"] == "2"
+    assert not [document for document in documents if document["kind"] == "Secret"]
+
+
+def test_a_policy_names_peers_that_are_there(built: Built) -> None:
+    # given: labels of a kustomization may take the place of a peer's
+    documents = [*built("overlays/local"), *built("base/serving")]
+    there = {document["metadata"]["labels"]["app.kubernetes.io/name"] for document in documents if document["kind"] in ("StatefulSet", "Deployment")}
+    # when
+    peers: dict[str, set[str]] = {}
+    for document in documents:
+        if document["kind"] == "NetworkPolicy":
+            rules = [*document["spec"].get("ingress", []), *document["spec"].get("egress", [])]
+            peers[named(document)] = {name for rule in rules for peer in (*rule.get("from", []), *rule.get("to", [])) for name in _names(peer)}
+    # then
+    assert set().union(*peers.values()) <= there | {"buckets"}
+    assert peers["NetworkPolicy mlops-platform/postgres"] == {"mlflow"}
+    assert peers["NetworkPolicy mlops-platform/mlflow"] == {"postgres", "minio"}
+    assert peers["NetworkPolicy mlops-serving/model"] == {"minio"}
+
+
+def _names(peer: Document) -> set[str]:
+    selector = peer.get("podSelector", {})
+    listed = {value for expression in selector.get("matchExpressions", []) for value in expression["values"]}
+    return listed | {value for key, value in selector.get("matchLabels", {}).items() if key == "app.kubernetes.io/name"}

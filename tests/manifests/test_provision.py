@@ -1,0 +1,142 @@
+"""The Job that makes buckets and users, against a real MinIO."""
+
+import io
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import urllib3
+from minio import Minio
+from minio.error import S3Error
+
+from core.storage import BUCKETS
+from tests.manifests.build import KUBERNETES, RIG
+
+FOLDER = KUBERNETES / "base/buckets"
+ROOT = {"MINIO_ROOT_USER": "root", "MINIO_ROOT_PASSWORD": "administrator"}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A MinIO of this module."""
+    binary = shutil.which("minio") or shutil.which("minio", path=str(RIG))
+    if not binary:
+        pytest.skip("minio is not on the PATH: its users and policies cannot be tried")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+    command = [binary, "server", str(tmp_path_factory.mktemp("minio")), "--address", address, "--quiet"]
+    process = subprocess.Popen(command, env=os.environ | ROOT | {"MINIO_BROWSER": "off", "MINIO_UPDATE": "off"}, stdout=subprocess.DEVNULL)
+    yield address
+    process.terminate()
+    process.wait()
+
+
+@pytest.fixture
+def users(tmp_path: Path) -> Path:
+    """The mounted Secret: one file a user."""
+    for user in ("pipeline", "mlflow", "serving"):
+        (tmp_path / user).write_text(f"password-of-{user}")
+    return tmp_path
+
+
+def provision(server: str, users: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(FOLDER / "provision.py"), str(FOLDER / "policies"), str(users)]
+    variables = os.environ | ROOT | {"AWS_ENDPOINT_URL_S3": f"http://{server}"} | environment
+    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60)
+
+
+def client(server: str, user: str, password: str | None = None) -> Minio:
+    http = urllib3.PoolManager(retries=False)
+    password = password or f"password-of-{user}"
+    return Minio(endpoint=server, access_key=user, secret_key=password, region="us-east-1", secure=False, http_client=http)
+
+
+def test_it_may_run_again_with_the_same_end(server: str, users: Path) -> None:
+    # when
+    first, second = provision(server, users), provision(server, users)
+    # then
+    assert (first.returncode, first.stderr) == (0, "")
+    assert (second.returncode, second.stdout) == (0, first.stdout)
+    root = client(server, "root", ROOT["MINIO_ROOT_PASSWORD"])
+    assert {bucket.name for bucket in root.list_buckets()} == set(BUCKETS)
+    assert {bucket for bucket in BUCKETS if root.get_bucket_versioning(bucket).status == "Enabled"} == {"data", "models"}
+    rules = root.get_bucket_lifecycle("pipelines")
+    assert rules
+    assert [rule.rule_id for rule in rules.rules] == ["artifacts-180-days"]
+
+
+ALLOWED = {
+    "pipeline": {(verb, bucket) for bucket in ("data", "pipelines", "models") for verb in ("list", "get", "put")},
+    "mlflow": {(verb, "mlflow") for verb in ("list", "get", "put", "delete")},
+    "serving": {("get", "models")},
+}
+
+
+@pytest.mark.parametrize("user", ALLOWED)
+def test_a_user_may_do_what_it_needs_and_nothing_else(server: str, users: Path, user: str) -> None:
+    # given
+    provision(server, users)
+    root = client(server, "root", ROOT["MINIO_ROOT_PASSWORD"])
+    for bucket in BUCKETS:
+        root.put_object(bucket, "there", io.BytesIO(b"x"), 1)
+    # when
+    done = {(verb, bucket) for bucket in BUCKETS for verb in VERBS if _may(client(server, user), verb, bucket)}
+    # then
+    assert done == ALLOWED[user]
+
+
+VERBS = ("list", "get", "put", "delete")
+
+
+def _may(connection: Minio, verb: str, bucket: str) -> bool:
+    try:
+        if verb == "list":
+            list(connection.list_objects(bucket))
+        elif verb == "get":
+            connection.get_object(bucket, "there").close()
+        elif verb == "put":
+            connection.put_object(bucket, "mine", io.BytesIO(b"x"), 1)
+        else:
+            connection.remove_object(bucket, "mine")
+    except S3Error as error:
+        assert error.code == "AccessDenied"
+        return False
+    return True
+
+
+def test_a_changed_password_is_set_and_the_old_one_ends(server: str, users: Path) -> None:
+    # given
+    provision(server, users)
+    # when
+    (users / "mlflow").write_text("another-password\n")
+    provision(server, users)
+    # then
+    list(client(server, "mlflow", "another-password").list_objects("mlflow"))
+    with pytest.raises(S3Error, match="SignatureDoesNotMatch"):
+        list(client(server, "mlflow").list_objects("mlflow"))
+
+
+def test_a_wrong_administrator_is_named_at_once(server: str, users: Path) -> None:
+    # when
+    began = time.monotonic()
+    result = provision(server, users, MINIO_ROOT_PASSWORD="wrong-password")
+    # then
+    assert result.returncode == 1
+    assert result.stderr == "error: MinIO does not know the administrator of the Secret minio-root: it was changed without a restart of MinIO\n"
+    assert time.monotonic() - began < 20
+
+
+def test_a_user_without_a_password_is_named(server: str, users: Path) -> None:
+    # given
+    (users / "serving").unlink()
+    # when
+    result = provision(server, users)
+    # then
+    assert result.returncode == 1
+    assert result.stderr == f"error: {users}/serving is missing: the Secret minio-users needs one key a policy, with the user's password\n"
