@@ -8,20 +8,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from cli import serve
+from cli.options import Image, Overrides, Usecase
+from cli.platform import app as platform_app
 from core.errors import UserError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-platform_app = typer.Typer(no_args_is_help=True, help="The servers of this machine: S3, MLflow, and those of the models.")
-app.add_typer(platform_app, name="platform")
 
 INTERRUPTED = 130  # what typer makes of Ctrl-C, without a word
-
-Usecase = Annotated[str, typer.Argument(help="A folder of usecases/.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override the config for this run, such as train.max_trials=3. May be repeated."),
-]
-Image = Annotated[str | None, typer.Option(envvar="IMAGE", help="Image of the steps: registry/name:tag or registry/name@sha256:...")]
 
 
 def main() -> None:
@@ -47,6 +41,11 @@ def run(usecase: Usecase = "flights", overrides: Overrides = None) -> None:
         sys.exit(1)
 
 
+for command in (serve.deploy, serve.rollback, serve.history, serve.status):
+    app.command()(command)
+app.add_typer(platform_app, name="platform")
+
+
 @app.command()
 def compile(image: Image = None, output: Annotated[Path | None, typer.Option(help="Another folder than pipelines/compiled.")] = None) -> None:  # noqa: A001
     """Compile every use case's pipelines to YAML."""
@@ -62,13 +61,19 @@ def submit(
     overrides: Overrides = None,
     image: Image = None,
     host: Annotated[str | None, typer.Option(envvar="KFP_ENDPOINT", help="Address of Kubeflow Pipelines.")] = None,
-    namespace: Annotated[str | None, typer.Option(envvar="KFP_NAMESPACE", help="Namespace of the run, where Kubeflow has several users.")] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for the run's end.")] = False,
+    namespace: Annotated[
+        str | None, typer.Option(help="Namespace of the run: your own (KFP_NAMESPACE) where Kubeflow has several users; with --job by default mlops.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow the steps to the run's end.")] = False,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Let every step work, also for inputs that Kubeflow has seen.")] = False,
+    job: Annotated[bool, typer.Option("--job", help="Run it inside one Job of kubectl's cluster instead, and follow it: without Kubeflow.")] = False,
 ) -> None:
-    """Upload a pipeline to Kubeflow and start a run of it."""
-    from cli.submit import submit as send
+    """Start a run of a pipeline on Kubeflow, or in a cluster without it."""
+    from cli import submit as start
 
-    send(usecase, overrides or [], image, host, namespace, wait)
+    if job:
+        sys.exit(start.submit_job(usecase, overrides or [], image, namespace or os.environ.get("MLOPS_NAMESPACE") or "mlops"))
+    start.submit(usecase, overrides or [], image, host, namespace or os.environ.get("KFP_NAMESPACE"), wait=wait, caching=not no_cache)
 
 
 @app.command()
@@ -79,40 +84,10 @@ def schema() -> None:
     print(text(), end="")
 
 
-@platform_app.command()
-def up() -> None:
-    """Start the servers that do not run yet."""
-    from local import platform
+@app.command()
+def secrets(path: Annotated[Path, typer.Argument(help="The file that is made.")] = Path("k8s/overlays/local/secrets.yaml")) -> None:
+    """Make the Secrets of a local cluster at random, in a file that git ignores."""
+    from cli.secrets import write
 
-    platform.up()
-    status()
-
-
-@platform_app.command()
-def down() -> None:
-    """End all servers of this checkout."""
-    from local import platform
-
-    stopped = platform.down()
-    print(f"stopped: {', '.join(stopped)}" if stopped else "nothing was running")
-
-
-@platform_app.command()
-def status() -> None:
-    """Tell which servers run, and where."""
-    from local import platform
-
-    for server in platform.status():
-        print(f"{server.name:20} {server.state:9} {server.address:28} {f'pid {server.pid}' if server.pid else ''}".rstrip())
-
-
-@platform_app.command()
-def env() -> None:
-    """Print the variables by which other programs find the servers: eval "$(mlops platform env)"."""
-    import shlex
-
-    from local import platform
-    from local.state import load
-
-    for name, value in platform.environment(load()).items():
-        print(f"export {name}={shlex.quote(value)}")
+    write(path)
+    print(f"made {path}")

@@ -11,18 +11,14 @@ from typing import Any
 from rich.console import Console
 
 from cli.revision import revision
-from components.deploy.deploy import serve_champion
-from components.deploy.local import Served
-from core import tracking
+from components.deploy.deployer import Served
 from core.bundle import Bundle, unpack
-from core.config import UseCase
 from core.configfile import load
 from core.errors import UserError
-from core.mlflow_api import NotFound
 from core.storage import read
 from local import platform, samples
-from local.display import Display, tail
-from local.runner import Step
+from local.conclusion import abandon, tell_failure, tell_success
+from local.display import Display
 from local.runner import run as execute
 from pipelines.build import compile_one
 
@@ -60,64 +56,23 @@ def run(name: str, overrides: list[str], console: Console) -> bool:
     try:
         steps = execute(package, document, run_id, folder, display)
     except (KeyboardInterrupt, UserError):
-        _abandon(usecase)
+        abandon(usecase)
         raise
     finally:
         display.close()
-    return _conclude(usecase, steps, folder, console, time.monotonic() - started)
-
-
-def _abandon(usecase: UseCase) -> None:
-    """End the MLflow run of a pipeline that was cut short, and what is open below it."""
-    try:
-        for step in tracking.steps(usecase):
-            if step["info"]["status"] == "RUNNING":
-                tracking.end(step["info"]["run_id"], "KILLED")
-        tracking.end(tracking.parent(usecase), "KILLED")
-    except (UserError, NotFound):
-        pass  # MLflow is down: nothing more can be done for its run
-
-
-def _conclude(usecase: UseCase, steps: list[Step], folder: Path, console: Console, seconds: float) -> bool:
-    """Say what was decided and why, and where to look."""
-    broken = [step for step in steps if step.error]
-    for step in broken:
-        if "\n" not in step.error:
-            console.print(tail(step), style="dim", markup=False, soft_wrap=True)
-        console.print(f"log  {step.log}", markup=False, soft_wrap=True)
-    report = _report(folder)
-    if broken:
-        console.print(
-            f"\nfailed after {seconds:.0f} s: {broken[0].name}: {broken[0].error.splitlines()[0]}", style="red", markup=False, soft_wrap=True
-        )
-        _links(console, {"MLflow": os.environ["MLFLOW_TRACKING_URI"], "report": report})
+    page = {"report": _report(folder)}
+    if any(step.error for step in steps):
+        tell_failure(steps, console, time.monotonic() - started, page, lambda step: str(step.log))
         return False
-    served = serve_champion(usecase.name)
-    console.print(f"\n{_reason(usecase)} ({seconds:.0f} s)", style="bold", markup=False, soft_wrap=True)
-    _links(console, {"server": served.address if served else "nothing serves", "MLflow": _mlflow_page(usecase), "report": report})
+    served = tell_success(usecase, console, time.monotonic() - started, page)
     if served:
         console.print(f"\n{_curl(served)}", markup=False, soft_wrap=True)
     return True
 
 
-def _links(console: Console, links: dict[str, str]) -> None:
-    for name, link in links.items():
-        console.print(f"{name:8}{link}", markup=False, soft_wrap=True)
-
-
 def _report(folder: Path) -> str:
     path = folder / "report.html"
     return path.as_uri() if path.exists() else "none: the report step did not run"
-
-
-def _reason(usecase: UseCase) -> str:
-    notes = {step["info"]["run_name"]: tracking.notes(step)["tags"] for step in tracking.steps(usecase)}
-    return str(notes.get("evaluate", {}).get("reason", "the run came to no verdict"))
-
-
-def _mlflow_page(usecase: UseCase) -> str:
-    run = tracking.get(tracking.parent(usecase))["info"]
-    return f"{os.environ['MLFLOW_TRACKING_URI']}/#/experiments/{run['experiment_id']}/runs/{run['run_id']}"
 
 
 def _curl(served: Served) -> str:

@@ -1,16 +1,25 @@
-"""`mlops submit`: compile for an image that never changes its meaning, send it to Kubeflow, say where to look."""
+"""`mlops submit`: the compiled pipeline on Kubeflow, or inside one Job of a cluster without it."""
 
+import hashlib
+import json
+import os
+import sys
 import tempfile
 from pathlib import Path
+
+from rich.console import Console
 
 from cli.revision import revision
 from core.configfile import load
 from core.errors import UserError
 
 REPOSITORY = "localhost/kubeflow-mlops-template"
+LIMITS = "limits.steps"  # they are part of the YAML
 
 
-def submit(name: str, overrides: list[str], image: str | None, host: str | None, namespace: str | None, wait: bool) -> None:
+def submit(
+    name: str, overrides: list[str], image: str | None, host: str | None, namespace: str | None, *, wait: bool = False, caching: bool = True
+) -> None:
     """Start a run of a use case on Kubeflow.
 
     Args:
@@ -19,10 +28,11 @@ def submit(name: str, overrides: list[str], image: str | None, host: str | None,
         image: Image of the steps; the one of this commit if None.
         host: Address of Kubeflow Pipelines.
         namespace: Where the run belongs, if Kubeflow has several users.
-        wait: Whether to wait for the run's end.
+        wait: Whether to follow the steps to the run's end.
+        caching: Whether Kubeflow may reuse what a step gave for the same inputs.
 
     Raises:
-        UserError: The config is wrong, the commit has no image, or Kubeflow refuses or cannot be reached.
+        UserError: The config is wrong, the commit has no image, Kubeflow refuses or cannot be reached, or the run that was followed failed.
     """
     _, document = load(name, overrides)
     commit = revision()
@@ -32,12 +42,44 @@ def submit(name: str, overrides: list[str], image: str | None, host: str | None,
         )
     from pipelines.build import compile_one, use_image
     from pipelines.submit import submit as send
-    from pipelines.submit import wait as wait_for
 
     use_image(image or f"{REPOSITORY}:{commit}")
+    limits = [override for override in overrides if override.startswith(LIMITS)]
+    with tempfile.TemporaryDirectory() as folder:
+        package = compile_one(name, Path(folder), overrides=limits, caching=caching)
+        version = commit if caching and not limits else f"{commit}-{hashlib.sha256(package.read_bytes()).hexdigest()[:8]}"
+        submitted = send(name, package, document, experiment=name, version=version, host=host, namespace=namespace)
+        print(f"submitted {name} as run {submitted.run_id}\n{submitted.link}", flush=True)
+        if wait:
+            from cli.follow import follow
+
+            follow(submitted, package, Console(file=sys.stdout, highlight=False), host=host, namespace=namespace)
+
+
+def submit_job(name: str, overrides: list[str], image: str | None, namespace: str) -> int:
+    """Run a use case's pipeline inside one Job of the cluster that kubectl uses, to its end.
+
+    Args:
+        name: The use case.
+        overrides: `train.max_trials=3` and the like.
+        image: Image of the pod; that of the CronJob `mlops` if None.
+        namespace: Where the CronJob is.
+
+    Returns:
+        0 if the run succeeded.
+
+    Raises:
+        UserError: The config is wrong, the cluster refuses or cannot be reached, or the pod could not start.
+    """
+    from pipelines.build import compile_one, use_image
+    from pipelines.jobs import FOLDER, run
+
+    _, document = load(name, overrides)
+    if image:
+        use_image(image)
+    os.environ.pop("IMAGE", None)  # the YAML's images mean nothing here
     with tempfile.TemporaryDirectory() as folder:
         package = compile_one(name, Path(folder))
-        submitted = send(name, package, document, experiment=name, version=commit, host=host, namespace=namespace)
-    print(f"submitted {name} as run {submitted.run_id}\n{submitted.link}")
-    if wait:
-        wait_for(submitted, host=host, namespace=namespace, progress=print)
+        files = {package.name: package.read_text(), "config.json": json.dumps(document)}
+    command = ["python", "-m", "local.job", FOLDER]
+    return run(namespace, f"{name}-training", command, files=files, image=image, say=lambda line: print(line, flush=True))

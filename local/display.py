@@ -2,7 +2,7 @@
 
 import time
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.markup import escape
 from rich.spinner import Spinner
@@ -18,22 +18,30 @@ class Display:
 
     def __init__(self, console: Console) -> None:
         self.console = console
+        self._running: dict[str, _Running] = {}
         self._live: Live | None = None
 
     def started(self, name: str) -> None:
-        """Show a spinner and the seconds."""
-        if self.console.is_terminal:
-            self._live = Live(_Running(name), console=self.console, refresh_per_second=8, transient=True)
-            self._live.start()
+        """Show a spinner and the seconds; on a cluster, steps may run side by side."""
+        self._running[name] = _Running(name)
+        self._show()
 
     def ended(self, step: Step) -> None:
         """Replace it by what came out."""
+        self._running.pop(step.name, None)
         self.close()
         first, *more = (step.error or step.summary).splitlines() or [""]
         colour = "red" if step.error else "green"
         self.console.print(f"[{colour}]{'✗' if step.error else '✓'}[/]  {_columns(step.name, step.seconds)}{escape(first)}", soft_wrap=True)
         for line in more:
             self.console.print(f"{'':25}{escape(line)}", soft_wrap=True)
+        self._show()
+
+    def _show(self) -> None:
+        self.close()
+        if self._running and self.console.is_terminal:
+            self._live = Live(Group(*self._running.values()), console=self.console, refresh_per_second=8, transient=True)
+            self._live.start()
 
     def close(self) -> None:
         """Give the terminal back."""

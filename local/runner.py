@@ -25,9 +25,9 @@ import psutil
 from core import processes, storage
 from core.errors import UserError
 from core.processes import Process
+from core.signals import terminable
 
 PATIENCE = 10  # seconds that a step has to take back what it has begun
-ROOT = "s3://pipelines/kfp"
 CONDITION_TRAPS = ("Condition evaluation failed", "Could not resolve", "Failed to resolve")
 
 
@@ -78,18 +78,18 @@ def run(package: Path, config: dict[str, Any], run_id: str, folder: Path, observ
     Raises:
         UserError: The pipeline could not be run to its end.
     """
-    from kfp import components, local
+    from kfp import local
     from kfp.local import subprocess_task_handler
 
     folder.mkdir(parents=True)
-    session = _Session(f"{ROOT}/{package.stem}/{run_id}", folder, observer)
+    session = _Session(f"{storage.ARTIFACTS}/{package.stem}/{run_id}", folder, observer)
     subprocess_task_handler.SubprocessTaskHandler = _handler(session)
     os.environ["KFP_RUN_ID"] = run_id
     # raise_on_error stays off: the exit handler has to run
     local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(folder / "artifacts"), raise_on_error=False)
-    with _logged(folder / "run.log"), _terminable(), _conditions_watched() as problems:
+    with _logged(folder / "run.log"), terminable(), _conditions_watched() as problems:
         try:
-            components.load_component_from_file(str(package))(config=config)
+            _without_retries(package)(config=config)
         except Exception as error:  # kfp raises whatever it meets, such as KeyError
             problems.append(f"the pipeline could not be run to its end: {type(error).__name__}: {error} (whole log: {folder / 'run.log'})")
         finally:
@@ -117,10 +117,10 @@ class _Session:
         with log.open("wb") as output:
             # a session of its own: Ctrl-C reaches the runner, which then ends the step
             self.process = subprocess.Popen(
-                command, env=os.environ | variables, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
+                command, env=_environment(variables), stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
             )
             code = self.process.wait()
-        summary, error = _last_words(log)
+        summary, error = last_words(log.read_text(errors="replace"))
         self._show(name, executor_input)
         error = _explain(name, code, error) if code else _missing(name, executor_input) or self._keep(name, executor_input, log)
         step = Step(name, time.monotonic() - started, "" if error else summary, error, log)
@@ -151,6 +151,18 @@ class _Session:
         except (UserError, OSError) as error:
             return f"the outputs of {name} could not be copied to S3: {error}"
         return ""
+
+
+def _without_retries(package: Path) -> Any:
+    """Load a pipeline whose steps are tried once: here a failure is mostly a user's mistake, and the next try of a person is better."""
+    from kfp import components
+
+    pipeline = components.load_component_from_file(str(package))
+    spec = pipeline.component_spec.implementation.graph
+    for component in (spec.root, *spec.components.values()):
+        for task in component.dag.tasks.values():
+            task.ClearField("retry_policy")
+    return pipeline
 
 
 def _handler(session: _Session) -> type:
@@ -198,20 +210,6 @@ def _conditions_watched() -> Iterator[list[str]]:
         root.removeFilter(watch)
 
 
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM end the run as Ctrl-C does."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def _artifacts(executor_input: dict[str, Any]) -> list[tuple[str, str, Path]]:
     """Name, type and place of each declared output artifact."""
     found = {output: item["artifacts"][0] for output, item in executor_input["outputs"].get("artifacts", {}).items()}
@@ -229,9 +227,9 @@ def _missing(name: str, executor_input: dict[str, Any]) -> str:
     return f"{name} ended well but did not write its declared output {', '.join(lost)}: write it to the path that the step is given" if lost else ""
 
 
-def _last_words(log: Path) -> tuple[str, str]:
+def last_words(log: str) -> tuple[str, str]:
     """Read what `core.tracking.record` prints when a step ends: its summary, or its error with the lines that belong to it."""
-    lines = log.read_text(errors="replace").splitlines()
+    lines = log.splitlines()
     for index in range(len(lines) - 1, -1, -1):
         if lines[index].startswith("done: "):
             return lines[index].removeprefix("done: "), ""
@@ -239,6 +237,11 @@ def _last_words(log: Path) -> tuple[str, str]:
             following = [line for line in lines[index + 1 :] if line.startswith("bad data: ")]
             return "", "\n".join([lines[index].removeprefix("failed: "), *following])
     return "", ""
+
+
+def _environment(variables: dict[str, str]) -> dict[str, str]:
+    """Return a step's environment. Here it runs in no image, or in this pod's, whatever image the YAML names for its pods."""
+    return os.environ | {name: value for name, value in variables.items() if name != "IMAGE"}
 
 
 def _explain(name: str, code: int, error: str) -> str:

@@ -10,8 +10,7 @@ from minio import Minio
 from minio.error import MinioException
 
 from core.errors import UserError
-
-BUCKETS = ("data", "pipelines", "mlflow", "models")
+from core.storage import BUCKETS
 
 # S3, master, volume, filer and admin, one port after the other; each has its gRPC 10,000 higher.
 SERVICES, GRPC = 5, 10_000

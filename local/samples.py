@@ -59,3 +59,10 @@ def _convert(source: Path, target: Path) -> None:
         for name in ("planes", "weather"):
             path = literal(target / f"{name}.parquet")
             connection.execute(f"COPY (FROM {CSV.format(literal(source / f'{name}.csv'))}) TO {path} (FORMAT parquet, COMPRESSION zstd)")
+
+
+if __name__ == "__main__":
+    try:
+        print(deliver("flights") or "the flights are there")
+    except UserError as error:
+        raise SystemExit(f"error: {error}") from error

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from core.configfile import load, names
@@ -43,16 +44,23 @@ def use_image(image: str) -> None:
     os.environ["IMAGE"] = image
 
 
-def compile_one(name: str, folder: Path = COMPILED) -> Path:
-    """Compile one use case's training pipeline; a file is there whole or not at all."""
+def compile_one(name: str, folder: Path = COMPILED, *, overrides: Iterable[str] = (), caching: bool = True) -> Path:
+    """Compile one use case's training pipeline; a file is there whole or not at all.
+
+    Args:
+        name: The use case.
+        folder: Where the file is written.
+        overrides: Those of the step's limits, which are part of the YAML. Others belong to the run's parameter.
+        caching: Whether Kubeflow may reuse what a step gave for the same inputs. Its client's own switch reaches top-level tasks only.
+    """
     from kfp import compiler
 
     from pipelines.training import training
 
-    usecase, document = load(name)
+    usecase, document = load(name, overrides)
     folder.mkdir(parents=True, exist_ok=True)
     path, draft = folder / f"{name}-training.yaml", folder / f".{name}-training.{os.getpid()}.yaml"
-    compiler.Compiler().compile(training(usecase, document), str(draft))
+    compiler.Compiler().compile(training(usecase, document, caching=caching), str(draft))
     draft.write_text(_HEADER_DEFAULT.sub(rf"\1 [Default: usecases/{name}/config.yaml]", draft.read_text()))
     draft.replace(path)
     return path

@@ -1,59 +1,104 @@
-"""The components as the pipelines use them: each task with the same hardening, resources, caching and environment."""
+"""The components as the pipelines use them: each task with the same hardening, resources, patience, caching and environment."""
 
 from collections.abc import Callable
 from typing import Any
 
 from kfp import dsl, kubernetes
 
-from components.deploy.component import deploy as _deploy
-from components.evaluate.component import evaluate as _evaluate
-from components.extract.component import extract as _extract
-from components.register.component import register as _register
-from components.report.component import report as _report
-from components.train.component import train as _train
-from components.transform.component import transform as _transform
-from components.validate.component import validate as _validate
+from components.deploy.component import deploy
+from components.evaluate.component import evaluate
+from components.extract.component import extract
+from components.register.component import register
+from components.report.component import report
+from components.step import IMAGE
+from components.train.component import train
+from components.transform.component import transform
+from components.validate.component import validate
+from core.config import Limits, Step
 
 USER = 10001
-SETTINGS = "mlops"  # the ConfigMap of addresses in the run's namespace
+SETTINGS = "mlops"  # the ConfigMap of the run's namespace
 CREDENTIALS = "mlops-s3"  # the Secret of the steps' S3 user
 # Waiting OpenMP threads that spin make a fit ten times slower on a busy machine. One BLAS thread: the same sums on any number of cores.
 THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
 ADDRESSES = ("AWS_ENDPOINT_URL_S3", "AWS_REGION", "MLFLOW_TRACKING_URI")
+SERVING = (
+    "SERVING_NAMESPACE",
+    "SERVING_MIN_REPLICAS",
+    "SERVING_MAX_REPLICAS",
+    "SERVING_MIN_READY_SECONDS",
+    "SERVING_TIMEOUT_SECONDS",
+    "SERVING_SERVICE_TYPE",
+)
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+CPU, MEMORY = "250m", "256Mi"  # what a pod asks for, unless its limit is less
 
 
-def _hardened(component: Callable[..., Any], *, cached: bool, cpu: str, memory: str) -> Callable[..., dsl.PipelineTask]:
-    """Give every task of a component its settings.
+class Steps:
+    """The steps of one use case's pipelines.
 
-    Args:
-        component: The component.
-        cached: Whether its result depends on its inputs alone.
-        cpu: Limit, in cores.
-        memory: Limit; half of it is requested.
+    What reads or changes the world beyond its inputs is never taken from the cache. What only reads it, or finds what it has left there,
+    is tried again when it failed. Not tried again are: a step whose inputs decide, since it would fail again after as long a time, and
+    deploy, which would bring the same bad version up again.
     """
 
-    def task(**inputs: Any) -> dsl.PipelineTask:
-        made = component(**inputs)
-        made.set_caching_options(cached)
-        made.set_cpu_request("250m").set_cpu_limit(cpu).set_memory_request("256Mi").set_memory_limit(memory)
-        for name, value in THREADS.items():
-            made.set_env_variable(name, value)
-        kubernetes.set_security_context(made, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
-        kubernetes.empty_dir_mount(made, volume_name="tmp", mount_path="/tmp")  # noqa: S108  (all that a step may write to)
-        kubernetes.use_field_path_as_env(made, "KFP_RUN_ID", "metadata.labels['pipeline/runid']")
-        kubernetes.use_config_map_as_env(made, SETTINGS, {name: name for name in ADDRESSES}, optional=True)
-        kubernetes.use_secret_as_env(made, CREDENTIALS, {name: name for name in KEYS}, optional=True)
-        return made
+    def __init__(self, limits: Limits, *, caching: bool = True) -> None:
+        self._limits, self._caching = limits, caching
+        self.extract = self._task(extract, cached=False, retried=True)
+        self.validate = self._task(validate, cached=True, retried=False)
+        self.transform = self._task(transform, cached=True, retried=False)
+        self.train = self._task(train, cached=True, retried=False)
+        self.evaluate = self._task(evaluate, cached=False, retried=True)
+        self.register = self._task(register, cached=False, retried=True)
+        self.deploy = self._task(deploy, cached=False, retried=False)
+        self.report = self._task(report, cached=False, retried=True)
 
-    return task
+    def _task(self, component: Any, *, cached: bool, retried: bool) -> Callable[..., dsl.PipelineTask]:
+        """Give every task of a component its settings.
+
+        Args:
+            component: The component.
+            cached: Whether its result depends on its inputs alone.
+            retried: Whether it may succeed the next time, and does no harm the second time.
+        """
+
+        def task(**inputs: Any) -> dsl.PipelineTask:
+            made = component(**inputs)
+            made.set_caching_options(cached and self._caching)
+            if retried:
+                made.set_retry(num_retries=2, backoff_duration="15s", backoff_factor=2.0)
+            _limit(made, self._limits.steps[component.name])
+            _harden(made)
+            _equip(made)
+            return made
+
+        return task
 
 
-extract = _hardened(_extract, cached=False, cpu="1", memory="1Gi")
-validate = _hardened(_validate, cached=True, cpu="1", memory="2Gi")
-transform = _hardened(_transform, cached=True, cpu="2", memory="2Gi")
-train = _hardened(_train, cached=True, cpu="2", memory="4Gi")
-evaluate = _hardened(_evaluate, cached=False, cpu="1", memory="2Gi")
-register = _hardened(_register, cached=False, cpu="1", memory="1Gi")
-deploy = _hardened(_deploy, cached=False, cpu="500m", memory="512Mi")
-report = _hardened(_report, cached=False, cpu="500m", memory="512Mi")
+def _limit(task: dsl.PipelineTask, limits: Step) -> None:
+    """Set requests, limits and the time after which the pod is stopped."""
+    task.set_cpu_request(min(CPU, limits.cpu, key=_amount)).set_cpu_limit(limits.cpu)
+    task.set_memory_request(min(MEMORY, limits.memory, key=_amount)).set_memory_limit(limits.memory)
+    kubernetes.set_timeout(task, limits.minutes * 60)
+
+
+def _harden(task: dsl.PipelineTask) -> None:
+    """Fit the pod for Pod Security `restricted`: KFP itself drops capabilities, refuses escalation and sets seccomp."""
+    kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
+    kubernetes.empty_dir_mount(task, volume_name="tmp", mount_path="/tmp")  # noqa: S108  (all that a step may write to)
+
+
+def _equip(task: dsl.PipelineTask) -> None:
+    """Set the environment: addresses and credentials come from the namespace and may be missing there."""
+    for name, value in THREADS.items():
+        task.set_env_variable(name, value)
+    task.set_env_variable("IMAGE", IMAGE)  # by which a registered version is served later
+    kubernetes.use_field_path_as_env(task, "KFP_RUN_ID", "metadata.labels['pipeline/runid']")
+    kubernetes.use_config_map_as_env(task, SETTINGS, {name: name for name in (*ADDRESSES, *SERVING)}, optional=True)
+    kubernetes.use_secret_as_env(task, CREDENTIALS, {name: name for name in KEYS}, optional=True)
+
+
+def _amount(quantity: str) -> float:
+    units = {"m": 0.001, "Mi": 2.0**20, "Gi": 2.0**30}
+    unit = next((unit for unit in units if quantity.endswith(unit)), "")
+    return float(quantity.removesuffix(unit)) * units.get(unit, 1.0)

@@ -1,8 +1,6 @@
 """Runs a compiled pipeline on Kubeflow: a version named by git commit, a run in an experiment, its link."""
 
 import json
-import time
-from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
@@ -58,38 +56,6 @@ def submit(
     return Submitted(run.run_id, f"{endpoint}/#/runs/details/{run.run_id}")
 
 
-def wait(
-    submitted: Submitted,
-    *,
-    host: str | None = None,
-    namespace: str | None = None,
-    timeout: float = 3600,
-    poll: float = 5,
-    progress: Callable[[str], None],
-) -> None:
-    """Wait until the run has ended; `progress` is told each new state.
-
-    Raises:
-        UserError: The run did not succeed, naming the step, or it took longer than `timeout` seconds.
-    """
-    endpoint = address(host)
-    check(endpoint, namespace)
-    deadline = time.monotonic() + timeout
-    state = ""
-    with errors(endpoint):
-        client = connect(endpoint, namespace)
-        while state not in ENDED:
-            if time.monotonic() > deadline:
-                raise UserError(f"the run is still {state} after {timeout:.0f} s: follow it at {submitted.link}")
-            time.sleep(poll if state else 0)
-            run = client.get_run(submitted.run_id)
-            before, state = state, run.state or "PENDING"
-            if state != before:
-                progress(state)
-    if state != "SUCCEEDED":
-        raise UserError(f"the run ended as {state}{_where(run)}: {submitted.link}")
-
-
 def find_or_create_pipeline(client: Client, package: Path, namespace: str | None) -> str:
     """Return the id of the pipeline whose name stands in the package."""
     name = _spec(package.read_text()).pipeline_info.name
@@ -123,11 +89,3 @@ def _named(name: str) -> str:
 def _spec(text: str) -> PipelineSpec:
     document = next(yaml.safe_load_all(text))
     return ParseDict(document.get("pipeline_spec", document), PipelineSpec())
-
-
-def _where(run: Any) -> str:
-    """Name the steps that failed: those with no failed task inside them, as a group fails with its steps."""
-    failed = {task.task_id: task for task in (run.run_details.task_details if run.run_details else None) or [] if task.state == "FAILED"}
-    parents = {task.parent_task_id for task in failed.values()}
-    steps = sorted(task.display_name for task_id, task in failed.items() if task_id not in parents)
-    return f" at {', '.join(steps)}, whose pod's log says why" if steps else ""

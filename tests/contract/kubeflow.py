@@ -25,7 +25,7 @@ class Kubeflow(ThreadingHTTPServer):
         self.experiments: dict[str, dict[str, Any]] = {}
         self.runs: dict[str, dict[str, Any]] = {}
         self.states = ["SUCCEEDED"]
-        self.tasks: list[dict[str, Any]] = []
+        self.tasks: list[list[dict[str, Any]]] = [[]]  # what each look at the run shows, the last one for ever
         self.status = 200
         self.multi_user = False
         self.token: str | None = None
@@ -123,13 +123,16 @@ class Handler(BaseHTTPRequestHandler):
         return store(self.server.runs, "run_id", run | {"state": "PENDING"})
 
     def get_run(self, run_id: str) -> dict[str, Any]:
-        state = self.server.states.pop(0) if len(self.server.states) > 1 else self.server.states[0]
-        return self.server.runs[run_id] | {"state": state, "run_details": {"task_details": self.server.tasks}}
+        return self.server.runs[run_id] | {"state": following(self.server.states), "run_details": {"task_details": following(self.server.tasks)}}
 
     def scope(self, given: dict[str, Any]) -> dict[str, str]:
         if self.server.multi_user != bool(given.get("namespace")):
             raise RefusalError(400, "a namespace belongs to multi-user mode, and to it alone")
         return {"namespace": given.get("namespace") or ""}
+
+
+def following(story: list[Any]) -> Any:
+    return story.pop(0) if len(story) > 1 else story[0]
 
 
 def matching(things: dict[str, dict[str, Any]], query: dict[str, str], **fields: str) -> list[dict[str, Any]]:

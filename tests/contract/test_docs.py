@@ -6,9 +6,12 @@ import subprocess
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
+from cli.main import app
 from docs import generate
 from tests.contract.documents import PAGES, README, ROOT, TROUBLES, blocks, commands
 
@@ -35,7 +38,7 @@ def test_every_make_target_and_command_that_is_named_exists(page: Path) -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
     assert set(re.findall(r"\bmake ([a-z]+)", text)) <= targets
-    assert set(re.findall(r"(?<![\w/-])(?:\.venv/bin/)?mlops (?:platform )?([a-z]+)\b", text)) <= mlops_commands()
+    assert set(re.findall(r"(?<![\w/-])(?<!-n )(?:\.venv/bin/)?mlops (?:platform )?([a-z]+)\b", text)) <= mlops_commands()
 
 
 @pytest.mark.parametrize("page", NAMES)
@@ -115,8 +118,13 @@ def anchors(page: Path) -> set[str]:
 
 @cache
 def mlops_commands() -> set[str]:
-    found = (ROOT / "cli" / "main.py").read_text()
-    return set(re.findall(r"^@\w+\.command\(\)\ndef (\w+)", found, re.MULTILINE))
+    return set(every(typer.main.get_command(app)))
+
+
+def every(command: Any) -> Iterator[str]:
+    for name, one in getattr(command, "commands", {}).items():
+        yield name
+        yield from every(one)
 
 
 @cache

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -18,7 +18,8 @@ from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 
 from core.config import restored
 from core.configfile import load, names
-from pipelines.build import COMPILED
+from pipelines.build import COMPILED, compile_one
+from pipelines.steps import SERVING
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("cli", "components", "core", "local", "pipelines", "serving", "usecases")
@@ -89,10 +90,14 @@ def test_a_copy_of_the_checkout_elsewhere_and_another_hash_seed_give_the_same_by
 def test_the_chosen_image_reaches_every_step_and_nothing_else_changes(tmp_path: Path) -> None:
     written = compile_with(tmp_path, IMAGE=DIGEST)
 
-    images = {executor["container"]["image"] for name in names() for executor in compiled(name, tmp_path)[0]["deploymentSpec"]["executors"].values()}
-    assert images == {DIGEST}
-    back = {name: re.sub(rb"image: .*", b"image: X", data) for name, data in written.items()}
-    assert back == {name: re.sub(rb"image: .*", b"image: X", data) for name, data in contents(COMPILED).items()}
+    containers = [executor["container"] for name in names() for executor in compiled(name, tmp_path)[0]["deploymentSpec"]["executors"].values()]
+    assert {container["image"] for container in containers} == {DIGEST}
+    assert [item["value"] for container in containers for item in container["env"] if item["name"] == "IMAGE"] == [DIGEST] * len(containers)
+    assert without_image(written) == without_image(contents(COMPILED))
+
+
+def without_image(written: dict[str, bytes]) -> dict[str, bytes]:
+    return {name: re.sub(rb"(image|(?<=IMAGE\n)          value): .*", b"X", data) for name, data in written.items()}
 
 
 # The form
@@ -154,14 +159,53 @@ def test_a_step_runs_as_a_numbered_user_who_is_not_root(name: str, executor: str
 
 
 @pytest.mark.parametrize(("name", "executor"), EXECUTORS)
+def test_a_step_that_hangs_is_stopped_after_the_minutes_of_the_config(name: str, executor: str) -> None:
+    settings = compiled(name)[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"][executor]
+
+    assert int(settings["activeDeadlineSeconds"]) == 60 * load(name)[0].limits.steps[cast(Any, executor.removeprefix("exec-"))].minutes
+
+
+@pytest.mark.parametrize("name", names())
+def test_what_may_succeed_the_next_time_is_tried_again_with_growing_pauses_and_a_release_never_is(name: str) -> None:
+    policies = {task: body["retryPolicy"] for _, task, body in tasks(compiled(name)[0]) if "retryPolicy" in body}
+
+    assert policies.keys() == {"extract", "evaluate", "register", "report"}
+    assert all(policy["maxRetryCount"] == 2 and policy["backoffDuration"] == "15s" and policy["backoffFactor"] == 2 for policy in policies.values())
+
+
+def test_the_limits_of_the_config_are_those_of_the_pods_and_no_pod_asks_for_more(tmp_path: Path) -> None:
+    overrides = ["limits.steps.train.memory=8Gi", "limits.steps.deploy.cpu=0.1", "limits.steps.report.memory=128Mi"]
+
+    package = compile_one("wine", tmp_path, overrides=overrides)
+
+    executors = compiled("wine", package.parent)[0]["deploymentSpec"]["executors"]
+    train, deploy, report = (executors[f"exec-{step}"]["container"]["resources"] for step in ("train", "deploy", "report"))
+    assert (train["resourceCpuLimit"], train["resourceMemoryLimit"], train["resourceCpuRequest"]) == ("2", "8Gi", "250m")
+    assert (deploy["resourceCpuLimit"], deploy["resourceCpuRequest"]) == ("0.1", "0.1")
+    assert (report["resourceMemoryLimit"], report["resourceMemoryRequest"]) == ("128Mi", "128Mi")
+
+
+@pytest.mark.parametrize(("name", "executor"), EXECUTORS)
 def test_a_step_learns_addresses_credentials_and_the_runs_id_from_its_pod(name: str, executor: str) -> None:
     settings = compiled(name)[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"][executor]
     literal = compiled(name)[0]["deploymentSpec"]["executors"][executor]["container"]["env"]
 
     referred = {pair["envVar"] for kind in ("configMapAsEnv", "secretAsEnv") for item in settings[kind] for pair in item["keyToEnv"]}
-    assert referred == {"AWS_ENDPOINT_URL_S3", "AWS_REGION", "MLFLOW_TRACKING_URI", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+    assert {name for name in referred if not name.startswith("SERVING_")} == {
+        *("AWS_ENDPOINT_URL_S3", "AWS_REGION", "MLFLOW_TRACKING_URI", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    }
+    assert referred - set(yaml.safe_load((ROOT / "k8s/base/pipeline/configmap.yaml").read_text())["data"]) == {
+        *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    }
+    assert all(item["optional"] for kind in ("configMapAsEnv", "secretAsEnv") for item in settings[kind])
     assert settings["fieldPathAsEnv"] == [{"name": "KFP_RUN_ID", "fieldPath": "metadata.labels['pipeline/runid']"}]
     assert {item["name"] for item in literal}.isdisjoint(referred)
+
+
+def test_every_setting_that_the_deployment_reads_reaches_the_step() -> None:
+    code = (Path(__file__).parents[2] / "components" / "deploy" / "cluster" / "objects.py").read_text()
+
+    assert set(re.findall(r"SERVING_[A-Z_]+", code)) == set(SERVING)
 
 
 @pytest.mark.parametrize("name", names())
@@ -169,6 +213,12 @@ def test_what_reads_or_changes_the_world_outside_is_never_taken_from_the_cache(n
     cached = {task for _, task, body in tasks(compiled(name)[0]) if body.get("cachingOptions", {}).get("enableCache")}
 
     assert cached == STEPS - FROM_OUTSIDE
+
+
+def test_without_caching_no_task_of_any_group_may_be_taken_from_the_cache(tmp_path: Path) -> None:
+    compile_one("wine", tmp_path, caching=False)
+
+    assert {task for _, task, body in tasks(compiled("wine", tmp_path)[0]) if body.get("cachingOptions", {}).get("enableCache")} == set()
 
 
 @pytest.mark.parametrize("name", names())

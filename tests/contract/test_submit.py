@@ -2,9 +2,7 @@
 
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
@@ -12,21 +10,10 @@ import pytest
 from kfp import compiler, dsl
 
 from core.errors import UserError
-from pipelines.submit import Submitted, submit, wait
+from pipelines.submit import Submitted, submit
 from tests.contract.kubeflow import Handler, Kubeflow
 
 CONFIG = {"name": "wine", "train": {"max_trials": 3}}
-
-
-@pytest.fixture
-def kubeflow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Kubeflow]:
-    monkeypatch.delenv("KFP_TOKEN", raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    with Kubeflow() as server:
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        monkeypatch.setenv("KFP_ENDPOINT", server.url)
-        yield server
-        server.shutdown()
 
 
 @pytest.fixture
@@ -170,38 +157,6 @@ def test_an_address_copied_from_the_browser_is_good_enough(kubeflow: Kubeflow, c
     monkeypatch.setenv("KFP_ENDPOINT", f"{kubeflow.url.removeprefix('http://')}/#/pipelines")
 
     assert send(compiled).link == f"{kubeflow.url}/#/runs/details/run-1"
-
-
-def test_waiting_tells_each_new_state_once(kubeflow: Kubeflow, compiled: Path) -> None:
-    submitted = send(compiled)
-    kubeflow.states = ["PENDING", "RUNNING", "RUNNING", "SUCCEEDED"]
-    states: list[str] = []
-
-    wait(submitted, poll=0.01, progress=states.append)
-
-    assert states == ["PENDING", "RUNNING", "SUCCEEDED"]
-
-
-def test_a_run_that_fails_names_the_step_and_not_the_groups_around_it(kubeflow: Kubeflow, compiled: Path) -> None:
-    submitted = send(compiled)
-    kubeflow.states = ["RUNNING", "FAILED"]
-    kubeflow.tasks = [
-        {"task_id": "1", "display_name": "root", "state": "FAILED"},
-        {"task_id": "2", "display_name": "exit-handler-1", "state": "FAILED", "parent_task_id": "1"},
-        {"task_id": "3", "display_name": "extract", "state": "SUCCEEDED", "parent_task_id": "2"},
-        {"task_id": "4", "display_name": "train", "state": "FAILED", "parent_task_id": "2"},
-    ]
-
-    with pytest.raises(UserError, match="the run ended as FAILED at train, whose pod's log says why: http"):
-        wait(submitted, poll=0.01, progress=lambda _: None)
-
-
-def test_waiting_ends_at_its_limit_with_the_link(kubeflow: Kubeflow, compiled: Path) -> None:
-    submitted = send(compiled)
-    kubeflow.states = ["RUNNING"]
-
-    with pytest.raises(UserError, match="still RUNNING after 0 s: follow it at http"):
-        wait(submitted, timeout=0.2, poll=0.05, progress=lambda _: None)
 
 
 @pytest.mark.parametrize("command", ["compile", "submit"])

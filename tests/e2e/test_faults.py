@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from components.deploy.deploy import serve_champion
-from components.deploy.local import Served, change, serving
+from components.deploy.local import LocalDeployer, Served
 from core import registry, storage
 from core.bundle import digest, pack, unpack
 from core.mlflow_api import call
@@ -89,11 +89,16 @@ def own(disk: Path) -> Iterator[Platform]:
         embedded.down()
 
 
+def serving(name: str) -> Served | None:
+    return LocalDeployer(name).serving()
+
+
 @pytest.fixture
 def champion(own: Platform) -> Iterator[Served]:
     """The weak champion, in service."""
     registry.set_alias("wine", "champion", "1")
-    served = serve_champion("wine")
+    serve_champion("wine")
+    served = serving("wine")
     assert served
     assert served.version == "1"
     yield served
@@ -313,7 +318,7 @@ def fill(disk: Path) -> Path:
 def test_of_two_runs_that_promote_at_once_exactly_one_wins_and_the_other_says_so(champion: Served) -> None:
     runs = [Running("run", "wine"), Running("run", "wine")]
 
-    with change("wine"):  # nobody deploys until both want to
+    with LocalDeployer("wine").change():  # nobody deploys until both want to
         for run in runs:
             run.at("deploy")
     won, lost = sorted((run.end() for run in runs), key=lambda shown: shown.code)

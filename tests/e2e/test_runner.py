@@ -15,8 +15,9 @@ from kfp import compiler, dsl
 
 from core import storage
 from core.errors import UserError
+from core.storage import ARTIFACTS
 from local.platform import Platform
-from local.runner import ROOT, Step, run
+from local.runner import Step, run
 
 step = dsl.component(base_image="localhost/python:1", install_kfp_package=False)
 RUN = """
@@ -234,7 +235,7 @@ def test_artifacts_lie_in_s3_as_on_a_cluster_and_their_local_copies_go(tmp_path:
     run(build(tmp_path, three_artifacts), {}, run_id, tmp_path / "run", Watcher())
 
     root = f"kfp/three-artifacts/{run_id}/write"
-    found = objects(f"{ROOT}/three-artifacts/{run_id}")
+    found = objects(f"{ARTIFACTS}/three-artifacts/{run_id}")
     (execution,) = {name.removeprefix(f"{root}/").split("/")[0] for name in found}
     assert found == {f"{root}/{execution}/{name}" for name in ("file", "folder/below/weights", "page", "executor-logs-0")}
     assert storage.read(f"s3://pipelines/{root}/{execution}/folder/below/weights") == b"many"

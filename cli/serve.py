@@ -1,0 +1,102 @@
+"""What serves: deploy, roll back, look; on this machine, or as a Job in a cluster's namespace."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from cli.options import Namespace, Usecase, Version
+from core.errors import UserError
+
+
+def deploy(
+    usecase: Usecase,
+    version: Version = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Put in order what a killed deployment left: the champion alone serves.")] = False,
+    namespace: Namespace = None,
+) -> None:
+    """Bring a registered version into service, with the proofs of the deploy step."""
+    if resume == bool(version):
+        raise UserError(f"name the version that is to serve, or --resume: `mlops deploy {usecase} 3` or `mlops deploy {usecase} --resume`")
+    if namespace:
+        _start(namespace, ["resume", usecase] if version is None else ["deploy", usecase, version])
+    from components.deploy import commands
+
+    _find_platform()
+    print(commands.resume(usecase) if version is None else commands.deploy(usecase, version))
+
+
+def rollback(
+    usecase: Usecase,
+    version: Version = None,
+    reason: Annotated[str, typer.Option(help="Why, for the history.")] = "",
+    namespace: Namespace = None,
+) -> None:
+    """Make the champion before the present one, or VERSION, the champion again."""
+    if namespace:
+        _start(namespace, ["rollback", usecase, *([version] if version else []), *(["--reason", reason] if reason else [])])
+    from components.deploy import commands
+
+    _find_platform()
+    print(commands.rollback(usecase, version, reason))
+
+
+def history(usecase: Usecase, namespace: Namespace = None) -> None:
+    """Tell what served when, from which run and data, and why it was replaced."""
+    if namespace:
+        _start(namespace, ["history", usecase])
+    from components.deploy import commands
+
+    _find_platform()
+    print("\n".join(commands.history(usecase)))
+
+
+def status(
+    usecase: Annotated[str | None, typer.Argument(help="A folder of usecases/; all of this machine, and its servers, if none is named.")] = None,
+    namespace: Namespace = None,
+) -> None:
+    """Tell what serves, and since when."""
+    if namespace:
+        if not usecase:
+            raise UserError(f"name the use case whose state in namespace {namespace} you want: `mlops status flights --namespace {namespace}`")
+        _start(namespace, ["status", usecase])
+    from components.deploy import commands
+    from core.configfile import names
+
+    if usecase:
+        _find_platform()
+        print(commands.status(usecase))
+    elif _show_servers():
+        for name in names():
+            print(commands.status(name))
+
+
+def _find_platform() -> None:
+    """Start what is not running, and let this process find it."""
+    from local import platform
+
+    os.environ |= platform.environment(platform.up())
+
+
+def _show_servers() -> bool:
+    """Print how the servers are doing, nothing is started; return whether those run that know the models."""
+    from cli.platform import status as show
+    from local import platform
+    from local.state import load
+
+    show()
+    os.environ |= platform.environment(load())
+    return all(server.state == "up" for server in platform.status() if server.name in ("s3", "mlflow"))
+
+
+def _start(namespace: str, arguments: list[str]) -> None:
+    """Run the same command inside the cluster, and end as it ended."""
+    from pipelines.jobs import run
+
+    command, usecase = arguments[:2]
+    sys.exit(run(namespace, f"{usecase}-{command}", ["python", "-m", "components.deploy", *arguments], say=_say))
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

@@ -1,0 +1,73 @@
+"""The end of a run, as the terminal tells it: what was decided and why, and where to look."""
+
+import os
+from collections.abc import Callable
+
+from rich.console import Console
+
+from components.deploy.deploy import serve_champion
+from components.deploy.deployer import Served
+from core import tracking
+from core.config import UseCase
+from core.errors import UserError
+from core.mlflow_api import NotFound
+from local.display import tail
+from local.runner import Step
+
+
+def abandon(usecase: UseCase) -> None:
+    """End the MLflow run of a pipeline that was cut short, and what is open below it."""
+    try:
+        for step in tracking.steps(usecase):
+            if step["info"]["status"] == "RUNNING":
+                tracking.end(step["info"]["run_id"], "KILLED")
+        tracking.end(tracking.parent(usecase), "KILLED")
+    except (UserError, NotFound):
+        pass  # MLflow is down: nothing more can be done for its run
+
+
+def tell_failure(steps: list[Step], console: Console, seconds: float, links: dict[str, str], log: Callable[[Step], str]) -> None:
+    """Show the last lines of the steps that failed, and the first one's own error.
+
+    Args:
+        steps: How each step went; one at least failed.
+        console: Where it is shown.
+        seconds: How long the run took.
+        links: Where else to look.
+        log: Says where a step's log is.
+    """
+    broken = [step for step in steps if step.error]
+    for step in broken:
+        if "\n" not in step.error:
+            console.print(tail(step), style="dim", markup=False, soft_wrap=True)
+        console.print(f"log  {log(step)}", markup=False, soft_wrap=True)
+    sentence = f"failed after {seconds:.0f} s: {broken[0].name}: {broken[0].error.splitlines()[0]}"
+    console.print(f"\n{sentence}", style="red", markup=False, soft_wrap=True)
+    _tell(console, {"MLflow": os.environ["MLFLOW_TRACKING_URI"]} | links)
+
+
+def tell_success(usecase: UseCase, console: Console, seconds: float, links: dict[str, str]) -> Served | None:
+    """Let the champion serve, if it does not yet, and say why it is the champion.
+
+    Returns:
+        What serves; None if the use case has no champion yet.
+    """
+    served = serve_champion(usecase.name, usecase.serving)
+    console.print(f"\n{_reason(usecase)} ({seconds:.0f} s)", style="bold", markup=False, soft_wrap=True)
+    _tell(console, {"server": served.address if served else "nothing serves", "MLflow": _mlflow_page(usecase)} | links)
+    return served
+
+
+def _tell(console: Console, links: dict[str, str]) -> None:
+    for name, link in links.items():
+        console.print(f"{name:8}{link}", markup=False, soft_wrap=True)
+
+
+def _reason(usecase: UseCase) -> str:
+    notes = {step["info"]["run_name"]: tracking.notes(step)["tags"] for step in tracking.steps(usecase)}
+    return str(notes.get("evaluate", {}).get("reason", "the run came to no verdict"))
+
+
+def _mlflow_page(usecase: UseCase) -> str:
+    run = tracking.get(tracking.parent(usecase))["info"]
+    return f"{os.environ['MLFLOW_TRACKING_URI']}/#/experiments/{run['experiment_id']}/runs/{run['run_id']}"

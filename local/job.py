@@ -1,0 +1,89 @@
+"""A compiled pipeline inside one pod of a cluster: `python -m local.job FOLDER`, where the folder holds the YAML and config.json."""
+
+import contextlib
+import json
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
+
+from rich.console import Console
+
+from core import storage
+from core.config import UseCase, parse
+from core.errors import UserError
+from core.signals import heed_sigterm
+from local.conclusion import abandon, tell_failure, tell_success
+from local.display import Display
+from local.runner import Step
+from local.runner import run as execute
+
+INTERRUPTED = 130
+
+
+def main() -> int:
+    """Run the pipeline; return 0 if it succeeded: a champion that stays is success."""
+    heed_sigterm()  # as the pod's first process we would not hear it otherwise
+    try:
+        return 0 if train(Path(sys.argv[1]), Console(file=sys.stdout, highlight=False)) else 1
+    except UserError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}")
+        return 1
+    except KeyboardInterrupt:
+        print("stopped")
+        return INTERRUPTED
+
+
+def train(folder: Path, console: Console) -> bool:
+    """Run the training pipeline that lies in a folder.
+
+    Args:
+        folder: `<pipeline>.yaml` and `config.json`.
+        console: Where the progress is shown.
+
+    Returns:
+        Whether the run succeeded.
+
+    Raises:
+        UserError: It could not start, or was cut short.
+    """
+    started = time.monotonic()
+    (package,) = folder.glob("*.yaml")
+    document = json.loads((folder / "config.json").read_text())
+    usecase, run_id = parse(document), str(uuid.uuid4())
+    console.print(f"{usecase.description}\n{usecase.name}, run {run_id}", style="dim", markup=False, soft_wrap=True)
+    steps = _execute(usecase, package, document, run_id, console)
+    page = {"report": "report.html on the run's page in MLflow"}
+    if any(step.error for step in steps):
+        logs = _kept([step for step in steps if step.error], f"{storage.ARTIFACTS}/{package.stem}/{run_id}")
+        tell_failure(steps, console, time.monotonic() - started, page, lambda step: logs[step.name])
+        return False
+    tell_success(usecase, console, time.monotonic() - started, page)
+    return True
+
+
+def _execute(usecase: UseCase, package: Path, document: dict[str, object], run_id: str, console: Console) -> list[Step]:
+    display = Display(console)
+    try:
+        return execute(package, document, run_id, Path(tempfile.gettempdir(), "run", run_id), display)
+    except (KeyboardInterrupt, UserError):
+        abandon(usecase)
+        raise
+    finally:
+        display.close()
+
+
+def _kept(broken: list[Step], root: str) -> dict[str, str]:
+    """Copy the logs of the failed steps to S3: the pod's disk goes with the pod."""
+    kept = {}
+    for step in broken:
+        kept[step.name] = f"{root}/{step.name}/{uuid.uuid4()}/executor-logs-0"
+        with contextlib.suppress(UserError):
+            storage.upload(step.log, kept[step.name])
+    return kept
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""`mlops submit --wait`: the steps of a run on a server that speaks like Kubeflow, their logs on a real S3."""
+
+import io
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from cli.follow import follow
+from core import storage
+from core.errors import UserError
+from local.platform import Platform
+from pipelines.build import COMPILED
+from pipelines.submit import Submitted
+from tests.contract.kubeflow import Kubeflow
+
+PACKAGE = COMPILED / "wine-training.yaml"
+DONE = {"start_time": "2026-01-01T10:00:00Z", "end_time": "2026-01-01T10:00:07.5Z"}
+BEGUN = {"start_time": "2026-01-01T10:00:00Z", "end_time": "1970-01-01T00:00:00Z"}
+
+
+@pytest.fixture(autouse=True)
+def home(platform: Platform, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keeps the logs of this test apart."""
+    monkeypatch.setenv("MLOPS_HOME", str(tmp_path))
+
+
+@pytest.fixture
+def submitted(kubeflow: Kubeflow) -> Submitted:
+    run_id = str(uuid.uuid4())
+    kubeflow.runs[run_id] = {"run_id": run_id}
+    return Submitted(run_id, f"{kubeflow.url}/#/runs/details/{run_id}")
+
+
+def task(name: str, state: str, **more: Any) -> dict[str, Any]:
+    times = DONE if state in ("SUCCEEDED", "FAILED") else BEGUN
+    return {"task_id": f"{name}-{uuid.uuid4()}", "display_name": name, "state": state, **times, **more}
+
+
+def leave(submitted: Submitted, step: str, log: str, retry: int = 0) -> None:
+    root = f"s3://pipelines/kfp/wine-training/{submitted.run_id}/{step}/{uuid.uuid4()}"
+    storage.write(f"{root}/executor-logs-{retry}", log.encode())
+
+
+def watch(submitted: Submitted) -> tuple[str, str]:
+    """Follow a run; return what was printed, and the error."""
+    printed = io.StringIO()
+    try:
+        follow(submitted, PACKAGE, Console(file=printed, highlight=False), poll=0.01)
+    except UserError as error:
+        return printed.getvalue(), str(error)
+    return printed.getvalue(), ""
+
+
+def test_each_step_is_a_line_with_its_seconds_and_its_own_words(kubeflow: Kubeflow, submitted: Submitted) -> None:
+    leave(submitted, "extract", "much\ndone: 178 wines\n")
+    leave(submitted, "train", "done: random-forest\n")
+    kubeflow.states = ["PENDING", "RUNNING", "RUNNING", "SUCCEEDED"]
+    kubeflow.tasks = [
+        [],
+        [task("extract", "RUNNING")],
+        [task("extract", "SUCCEEDED"), task("train", "PENDING")],
+        [task("train", "SUCCEEDED"), task("extract", "SUCCEEDED")],
+    ]
+
+    printed, error = watch(submitted)
+
+    assert (printed, error) == (
+        f"✓  extract        7.5 s  178 wines\n✓  train          7.5 s  random-forest\n\nthe run succeeded: {submitted.link}\n",
+        "",
+    )
+
+
+def test_groups_drivers_and_closed_gates_are_no_steps(kubeflow: Kubeflow, submitted: Submitted) -> None:
+    others = [task(name, "SUCCEEDED") for name in ("root", "exit-handler-1", "train-driver", "executor", "condition-2")]
+    kubeflow.tasks = [[*others, task("train", "SUCCEEDED"), task("deploy", "SKIPPED")]]
+
+    printed, _ = watch(submitted)
+
+    assert [line.split()[1] for line in printed.splitlines() if line.startswith(("✓", "✗"))] == ["train"]
+
+
+def test_a_failed_step_ends_with_its_own_error_from_the_log_of_its_last_try(kubeflow: Kubeflow, submitted: Submitted) -> None:
+    leave(submitted, "extract", "failed: the first try\n", retry=0)
+    leave(submitted, "extract", "one line\nfailed: wine.csv is gone: put it back\n", retry=1)
+    kubeflow.states = ["RUNNING", "FAILED"]
+    kubeflow.tasks = [[task("extract", "RUNNING")], [task("root", "FAILED"), task("extract", "FAILED"), task("report", "SUCCEEDED")]]
+
+    printed, error = watch(submitted)
+
+    assert error == "extract: wine.csv is gone: put it back"
+    assert "✗  extract        7.5 s  wine.csv is gone: put it back\n" in printed
+    assert "  | one line\n  | failed: wine.csv is gone: put it back\n" in printed
+    assert (Path(printed.split("log  ")[1].split("\n")[0])).read_text().startswith("one line")
+
+
+def test_without_credentials_a_failure_says_where_the_log_lies_and_what_to_set(
+    kubeflow: Kubeflow, submitted: Submitted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    kubeflow.states, kubeflow.tasks = ["FAILED"], [[task("train", "FAILED")]]
+
+    _, error = watch(submitted)
+
+    where = f"s3://pipelines/kfp/wine-training/{submitted.run_id}/train/"
+    assert error == (
+        f"train: it ended as FAILED and left no word why: its log lies at {where}: set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY to have it shown"
+    )
+
+
+def test_when_s3_is_away_the_failure_is_told_all_the_same(kubeflow: Kubeflow, submitted: Submitted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    kubeflow.states, kubeflow.tasks = ["FAILED"], [[task("train", "FAILED")]]
+
+    _, error = watch(submitted)
+
+    assert error.startswith("train: it ended as FAILED and left no word why: its log lies at s3://pipelines/kfp/wine-training/")
+    assert "does not answer" in error
+
+
+def test_a_pod_that_was_refused_has_no_log_and_that_is_said(kubeflow: Kubeflow, submitted: Submitted) -> None:
+    kubeflow.states, kubeflow.tasks = ["FAILED"], [[task("extract", "FAILED")]]
+
+    _, error = watch(submitted)
+
+    assert error == "extract: it ended as FAILED and left no word why: it left no log: its pod may have been refused (kubectl get events)"
+
+
+def test_a_step_from_the_cache_left_no_log_and_is_no_failure(kubeflow: Kubeflow, submitted: Submitted) -> None:
+    kubeflow.tasks = [[task("train", "SUCCEEDED")]]
+
+    printed, error = watch(submitted)
+
+    assert (error, printed.splitlines()[0]) == ("", "✓  train          7.5 s  taken from the cache")
+
+
+def test_a_run_that_succeeded_before_its_last_tasks_say_so_is_waited_for(kubeflow: Kubeflow, submitted: Submitted) -> None:
+    kubeflow.states = ["SUCCEEDED"]
+    kubeflow.tasks = [[task("report", "RUNNING")], [task("report", "RUNNING")], [task("report", "SUCCEEDED")]]
+
+    printed, error = watch(submitted)
+
+    assert (error, printed.splitlines()[0]) == ("", "✓  report         7.5 s  taken from the cache")
+
+
+def test_a_task_that_says_running_for_ever_does_not_hold_up_a_run_that_succeeded(kubeflow: Kubeflow, submitted: Submitted) -> None:
+    kubeflow.states, kubeflow.tasks = ["SUCCEEDED"], [[task("report", "RUNNING")]]
+
+    printed, error = watch(submitted)
+
+    assert error == ""
+    assert printed.startswith("✓  report ")
+
+
+def test_a_run_that_was_cancelled_without_a_failed_step_says_so(kubeflow: Kubeflow, submitted: Submitted) -> None:
+    kubeflow.states, kubeflow.tasks = ["CANCELED"], [[task("extract", "SUCCEEDED")]]
+
+    _, error = watch(submitted)
+
+    assert error == f"the run ended as CANCELED without a step that failed: look at {submitted.link}"
+
+
+def test_on_a_terminal_steps_side_by_side_are_shown_together(kubeflow: Kubeflow, submitted: Submitted) -> None:
+    kubeflow.states = ["RUNNING", "SUCCEEDED"]
+    kubeflow.tasks = [[task("validate", "RUNNING"), task("transform", "RUNNING")], [task("validate", "SUCCEEDED"), task("transform", "SUCCEEDED")]]
+    terminal = io.StringIO()
+
+    follow(submitted, PACKAGE, Console(file=terminal, force_terminal=True, width=100, highlight=False), poll=0.01)
+
+    assert "validate" in terminal.getvalue()
+    assert "transform" in terminal.getvalue()
