@@ -6,10 +6,7 @@ ENV UV_PROJECT_ENVIRONMENT=/opt/venv UV_NO_CACHE=1 UV_PYTHON_DOWNLOADS=never PYC
 RUN python3 -m venv /uv && /uv/bin/pip install --quiet --no-cache-dir "uv>=0.9,<1"
 WORKDIR /app
 COPY pyproject.toml uv.lock ./
-# The executor of a step needs kfp alone, none of its 60 MB of dependencies: the same locked version and hash, --no-deps.
 RUN /uv/bin/uv sync --locked --no-default-groups --no-install-project --python "$(command -v python3)" \
- && /uv/bin/uv export --quiet --locked --only-group local | awk '/^[^ ]/ {kfp = /^kfp==/} kfp' >/tmp/kfp.txt \
- && /uv/bin/uv pip install --quiet --no-deps --require-hashes --python /opt/venv -r /tmp/kfp.txt \
  && find /opt/venv -type d -name tests -prune -exec rm -rf {} + \
  && /opt/venv/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
 
@@ -18,6 +15,8 @@ COPY core core
 COPY components components
 COPY serving serving
 COPY usecases usecases
+COPY local local
+COPY k8s/base/serving k8s/base/serving
 RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash .
 
 FROM ${PYTHON_IMAGE}
@@ -30,6 +29,8 @@ COPY --from=code /app/core core
 COPY --from=code /app/components components
 COPY --from=code /app/serving serving
 COPY --from=code /app/usecases usecases
+COPY --from=code /app/local local
+COPY --from=code /app/k8s k8s
 USER 10001:10001
 ARG GIT_SHA=""
 ARG IMAGE=""

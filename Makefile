@@ -7,11 +7,11 @@ TAG = $(or $(IMAGE),localhost/kubeflow-mlops-template:$(REVISION))
 BUILDER = $(shell command -v docker || command -v podman || command -v buildah || echo docker)
 if_started = if [ -f $(ENVIRONMENT) ]; then $(MLOPS) platform $(1); else echo 'Nothing is running: nothing was ever started here.'; fi
 
-.PHONY: help run status stop platform compile submit schema image test lint format bench clean
+.PHONY: help run status stop platform compile submit schema image secrets test lint format bench clean
 
 help:
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@printf '\nVariables: USECASE=flights (a folder in usecases/), SET="train.max_trials=3 ..." (overrides for one run), IMAGE=name:tag, PYTHON=python3.12\n'
+	@printf '\nVariables: USECASE=flights (a folder in usecases/), SET="train.max_trials=3 ..." (overrides for one run), IMAGE=name:tag, JOB=1, PYTHON=python3.12\n'
 
 ##@ On this machine
 run: $(ENVIRONMENT) ## Train, judge, register and serve USECASE, from its data to a tested server
@@ -30,14 +30,18 @@ platform: $(ENVIRONMENT) ## Start the S3 and the MLflow server alone
 compile: $(ENVIRONMENT) ## Write the YAML of every pipeline to pipelines/compiled, for IMAGE
 	@$(MLOPS) compile
 
-submit: $(ENVIRONMENT) ## Run USECASE on the Kubeflow that KFP_ENDPOINT names
-	@$(MLOPS) submit $(USECASE) $(foreach pair,$(SET),--set '$(pair)')
+submit: $(ENVIRONMENT) ## Run USECASE on the Kubeflow that KFP_ENDPOINT names, or with JOB=1 in one Job of kubectl's cluster
+	@$(MLOPS) submit $(USECASE) $(if $(JOB),--job) $(foreach pair,$(SET),--set '$(pair)')
 
 image: ## Build IMAGE, the steps and the server, with docker, podman or buildah
 	@$(BUILDER) build --build-arg GIT_SHA=$(REVISION) --build-arg IMAGE=$(TAG) -t $(TAG) .
 
 schema: $(ENVIRONMENT) ## Print the JSON schema of a use case's config.yaml
 	@$(MLOPS) schema
+
+##@ On Kubernetes
+secrets: $(ENVIRONMENT) ## Make the passwords of a cluster, once, in k8s/overlays/local/secrets.yaml
+	@$(MLOPS) secrets
 
 ##@ On the code
 test: $(ENVIRONMENT) ## Everything that needs no cluster and no patience

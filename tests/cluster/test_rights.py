@@ -1,0 +1,161 @@
+"""The steps' rights in the models' namespace: every one is used, and none is missing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from tests.cluster import versions
+from tests.cluster.driver import Driver
+from tests.cluster.overlay import PIPELINE, SERVING
+from tests.cluster.rig import ROOT, Cluster, Object
+
+ACCOUNT = "test-rights"  # with a copy of the Role that lacks one rule
+KUBECONFIG = "/tmp/rights.yaml"  # in the driver
+AUDIT = """
+import sys
+from kubernetes.client.rest import RESTClientObject
+from components.deploy.__main__ import main
+
+ask = RESTClientObject.request
+
+def audited(self, method, url, *arguments, **settings):
+    status = 0
+    try:
+        answer = ask(self, method, url, *arguments, **settings)
+        status = answer.status
+        return answer
+    except Exception as error:
+        status = getattr(error, "status", 0)
+        raise
+    finally:
+        print(f"asked {method} {url} {status}", file=sys.stderr, flush=True)
+
+RESTClientObject.request = audited
+sys.exit(main())
+"""
+ASKED = re.compile(r"^asked (\w+) (\S+) (\d+)$", re.MULTILINE)
+VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+
+
+class Right(NamedTuple):
+    """One verb on one resource."""
+
+    group: str
+    resource: str
+    verb: str
+
+
+def test_the_deployer_has_the_rights_that_it_uses_and_no_others(cluster: Cluster, driver: Driver, name: str) -> None:
+    wrong = versions.publish(name, like=versions.wrong(versions.bundle(name)))
+    first = versions.publish(name, 0)
+    following = versions.publish(name, 1, judged_against=first.number)
+    late = versions.publish(name, 2, judged_against=following.number)
+    impatient = {"SERVING_TIMEOUT_SECONDS": "1", "SERVING_MIN_READY_SECONDS": "0"}
+
+    used = _used(driver, "deploy", name, wrong.number, fails="answers its golden rows differently")
+    used |= _used(driver, "deploy", name, first.number, environment={"SERVING_MIN_READY_SECONDS": "6"})  # longer than the Lease goes without renewal
+    used |= _used(driver, "deploy", name, following.number)
+    used |= _used(driver, "deploy", name, late.number, fails="is not ready after", environment=impatient)
+    used |= _used(driver, "rollback", name) | _used(driver, "status", name) | _used(driver, "resume", name) | _used(driver, "history", name)
+
+    granted = _granted(cluster)
+    assert sorted(granted - used) == [], "nothing needs these rights: take them out of k8s/base/deployer/role.yaml"
+    assert sorted(used - granted) == [], "a deployment needs these rights, too"
+
+
+@pytest.fixture(scope="module")
+def lesser(cluster: Cluster, driver: Driver) -> Iterator[dict[str, str]]:
+    """The environment in which the driver asks the API as an account of its own."""
+    subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": PIPELINE}
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": ACCOUNT}
+    account: Object = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT, "namespace": PIPELINE}}
+    cluster.apply(account, _role(set()), _object("RoleBinding") | {"roleRef": role, "subjects": [subject]})
+    token = cluster.kubectl("create", "token", ACCOUNT, "-n", PIPELINE).out.strip()
+    written = cluster.exec(PIPELINE, driver.pod, "tee", KUBECONFIG, stdin=yaml.safe_dump(_kubeconfig(token)))
+    assert written.code == 0, written.err
+    yield {"KUBECONFIG": KUBECONFIG}
+    cluster.kubectl("delete", "role,rolebinding", ACCOUNT, "-n", SERVING)
+    cluster.delete("serviceaccount", PIPELINE, ACCOUNT)
+
+
+@pytest.mark.parametrize(
+    "missing",
+    [
+        pytest.param(Right("coordination.k8s.io", "leases", "create"), id="taking the Lease"),
+        pytest.param(Right("", "services", "get"), id="seeing what serves"),
+        pytest.param(Right("networking.k8s.io", "networkpolicies", "create"), id="making the NetworkPolicy"),
+        pytest.param(Right("autoscaling", "horizontalpodautoscalers", "create"), id="making the HorizontalPodAutoscaler"),
+        pytest.param(Right("", "pods", "list"), id="watching the servers"),
+    ],
+)
+def test_a_missing_right_is_named_with_the_rule_that_grants_it(
+    cluster: Cluster, driver: Driver, lesser: dict[str, str], name: str, missing: Right
+) -> None:
+    versions.publish(name)
+    cluster.apply(_role(_granted(cluster) - {missing}))
+
+    refused = driver.deploy("deploy", name, "1", environment=lesser)
+
+    rule = f'{{apiGroups: ["{missing.group}"], resources: [{missing.resource}], verbs: [{missing.verb}]}}'
+    assert refused.code == 1
+    assert f"{PIPELINE}/{ACCOUNT} may not {missing.verb} {missing.resource} in namespace {SERVING}: the rule {rule} is missing" in refused.err
+    assert "Traceback" not in refused.err
+    assert cluster.names("deployment", SERVING, f"app.kubernetes.io/name={name}") == []
+
+
+def _used(driver: Driver, *command: str, fails: str = "", environment: dict[str, str] | None = None) -> set[Right]:
+    """Run an operator's command and list the rights that its requests needed."""
+    ended = driver.python(AUDIT, *command, environment=environment, seconds=300)
+
+    assert (ended.code, fails in ended.err) == (int(bool(fails)), True), f"{command}: {ended.out}{ended.err}"
+    return {right for method, url, status in ASKED.findall(ended.err) for right in _needed(method, urlsplit(url).path, status)}
+
+
+def _needed(method: str, path: str, status: str) -> set[Right]:
+    """Tell which rights a request needs; applying an object that is not there yet takes two."""
+    parts = path.strip("/").split("/")
+    group = parts[1] if parts[0] == "apis" else ""
+    namespace, resource, *rest = parts[parts.index("namespaces") + 1 :]
+    assert namespace == SERVING
+    verb = VERBS.get(method) or ("get" if rest else "list")
+    made = method == "PATCH" and status == "201"
+    return {Right(group, "/".join([resource, *rest[1:]]), each) for each in ({verb, "create"} if made else {verb})}
+
+
+def _granted(cluster: Cluster) -> set[Right]:
+    """List what the manifests give the pipelines' ServiceAccount in the models' namespace."""
+    objects = list(yaml.safe_load_all(cluster.kubectl("kustomize", str(ROOT / "k8s" / "base")).out))
+    subject = {"kind": "ServiceAccount", "name": "pipeline", "namespace": PIPELINE}
+    bound = [each["roleRef"]["name"] for each in objects if each["kind"] == "RoleBinding" and each["metadata"]["namespace"] == SERVING]
+    assert [each["subjects"] for each in objects if each["kind"] == "RoleBinding" and each["metadata"]["namespace"] == SERVING] == [[subject]]
+    roles = [each for each in objects if each["kind"] == "Role" and each["metadata"]["namespace"] == SERVING and each["metadata"]["name"] in bound]
+    rules = [rule for role in roles for rule in role["rules"]]
+    return {Right(group, resource, verb) for rule in rules for group in rule["apiGroups"] for resource in rule["resources"] for verb in rule["verbs"]}
+
+
+def _role(rights: set[Right]) -> Object:
+    return _object("Role") | {
+        "rules": [{"apiGroups": [right.group], "resources": [right.resource], "verbs": [right.verb]} for right in sorted(rights)]
+    }
+
+
+def _object(kind: str) -> Object:
+    return {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": {"name": ACCOUNT, "namespace": SERVING}}
+
+
+def _kubeconfig(token: str) -> Object:
+    server = {"server": "https://kubernetes.default.svc", "certificate-authority": "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "here", "cluster": server}],
+        "users": [{"name": ACCOUNT, "user": {"token": token}}],
+        "contexts": [{"name": "here", "context": {"cluster": "here", "user": ACCOUNT}}],
+        "current-context": "here",
+    }
