@@ -9,7 +9,7 @@ from core.metrics import METRICS
 
 PAGE = Path(__file__).parent / "configuration.md"
 FIRST, LAST = "<!-- generated: .venv/bin/python -m docs.generate -->\n", "<!-- end of what is generated -->\n"
-ENTRIES = {"contract": "source", "columns": "column", "candidates": "candidate", "search": "parameter"}  # what a mapping's own keys name
+ENTRIES = {"contract": "source", "columns": "column", "candidates": "candidate", "search": "parameter", "steps": "step"}  # of a mapping's own keys
 
 
 class Key(NamedTuple):
