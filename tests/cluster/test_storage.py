@@ -5,8 +5,7 @@ from __future__ import annotations
 import io
 import json
 import secrets
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
@@ -16,7 +15,7 @@ from minio import Minio, MinioAdmin
 from minio.credentials.providers import StaticProvider
 from minio.error import MinioException
 
-from tests.cluster.overlay import PLATFORM
+from tests.cluster.overlay import IMAGE, PLATFORM
 from tests.cluster.rig import ROOT, Cluster, wait_until
 
 OVERLAY = ROOT / "tests" / "cluster" / "overlays" / "minio-distributed"
@@ -24,7 +23,7 @@ NAMESPACE, BUCKET = "mlops-test-storage", "models"
 ROOT_USER, ROOT_PASSWORD = "root", "only-for-tests"
 OBJECTS = {"small": secrets.token_bytes(100), "model": secrets.token_bytes(300_000), "table": secrets.token_bytes(8_000_000)}
 PODS = ("minio-0", "minio-1", "minio-2", "minio-3")
-HEALING = 10  # seconds
+LOOK = "import pathlib; print(len(list(pathlib.Path('/data').glob('models/*/*/xl.meta'))))"  # an object's part is there as soon as its xl.meta is
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +33,7 @@ def storage(cluster: Cluster) -> Iterator[Cluster]:
     for each in documents:
         if each["kind"] == "StatefulSet":
             each["spec"]["template"]["spec"]["containers"][0]["image"] = _image(cluster)
+    cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found")  # of an earlier run
     try:
         cluster.apply(*documents)
         cluster.kubectl("rollout", "status", "statefulset/minio", "-n", NAMESPACE, "--timeout=150s")
@@ -54,9 +54,10 @@ def test_one_of_four_pods_may_be_gone_and_heals_when_it_is_back(storage: Cluster
 
         for pod in PODS:  # which takes about a minute, as MinIO remembers the address of the pod that is gone
             wait_until(lambda pod=pod: _drives(storage, pod) == len(PODS), 150, f"{pod} to see all drives", pause=1)  # type: ignore[misc]
-        _read_for_a_while(other, "meanwhile")
-        with gone(storage, "minio-0"), gone(storage, "minio-1"):  # two of four are enough to read, if the one that was gone has its part
-            assert wait_until(lambda: _read_or_nothing(other, "meanwhile"), 30, "an answer of the two pods", pause=1) == OBJECTS
+        with drive(storage, "minio-3") as parts:
+            wait_until(lambda: read(other, "meanwhile") == OBJECTS and parts() == 2 * len(OBJECTS), 120, "MinIO to heal what it reads", pause=1)
+        with gone(storage, "minio-0"), gone(storage, "minio-1"):  # two of four are enough to read, as the one that was gone has its part
+            assert wait_until(lambda: _read_or_nothing(other, "meanwhile"), 90, "an answer of the two pods", pause=1) == OBJECTS
 
 
 @contextmanager
@@ -82,6 +83,23 @@ def client(cluster: Cluster, pod: str) -> Iterator[Minio]:
         yield Minio(endpoint=f"127.0.0.1:{port}", region="us-east-1", secure=False, http_client=http, access_key=ROOT_USER, secret_key=ROOT_PASSWORD)
 
 
+@contextmanager
+def drive(cluster: Cluster, pod: str) -> Iterator[Callable[[], int]]:
+    """Look at the drive of a pod from another one: gives what counts the objects that have a part on it."""
+    owner = cluster.get("pod", NAMESPACE, pod)
+    assert owner
+    spec, (server,) = owner["spec"], owner["spec"]["containers"]
+    looking = {"name": "looking", "image": IMAGE, "command": ["sleep", "infinity"], "securityContext": server["securityContext"]}
+    mounted = {"resources": server["resources"], "volumeMounts": [{"name": "data", "mountPath": "/data", "readOnly": True}]}
+    volume = {"name": "data", "persistentVolumeClaim": {"claimName": f"data-{pod}"}}
+    rest = {"nodeName": spec["nodeName"], "securityContext": spec["securityContext"], "automountServiceAccountToken": False}
+    metadata = {"name": "looking", "namespace": NAMESPACE}
+    cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": rest | {"containers": [looking | mounted], "volumes": [volume]}})
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/looking", "-n", NAMESPACE, "--timeout=60s")
+    yield lambda: int(cluster.exec(NAMESPACE, "looking", "python", "-c", LOOK).out or 0)
+    cluster.kubectl("delete", "pod", "looking", "-n", NAMESPACE, "--grace-period=0", "--force", "--wait=false")
+
+
 def write(connection: Minio, prefix: str) -> None:
     """Write all objects, without a second try."""
     for name, data in OBJECTS.items():
@@ -92,14 +110,6 @@ def read(connection: Minio, prefix: str) -> dict[str, bytes]:
     """Read all objects, without a second try."""
     with ExitStack() as stack:
         return {name: stack.enter_context(connection.get_object(BUCKET, f"{prefix}/{name}")).read() for name in OBJECTS}
-
-
-def _read_for_a_while(connection: Minio, prefix: str) -> None:
-    """Read all objects again and again: MinIO heals what it finds incomplete."""
-    end = time.monotonic() + HEALING
-    while time.monotonic() < end:
-        assert read(connection, prefix) == OBJECTS
-        time.sleep(1)
 
 
 def _read_or_nothing(connection: Minio, prefix: str) -> dict[str, bytes]:
