@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from cli.revision import revision
+from core.codecheck import code_digest
 from core.configfile import load
 from core.errors import UserError
 
@@ -80,6 +81,6 @@ def submit_job(name: str, overrides: list[str], image: str | None, namespace: st
     os.environ.pop("IMAGE", None)  # the YAML's images mean nothing here
     with tempfile.TemporaryDirectory() as folder:
         package = compile_one(name, Path(folder))
-        files = {package.name: package.read_text(), "config.json": json.dumps(document)}
+        files = {package.name: package.read_text(), "config.json": json.dumps(document), "code.sha256": code_digest(name)}
     command = ["python", "-m", "local.job", FOLDER]
     return run(namespace, f"{name}-training", command, files=files, image=image, say=lambda line: print(line, flush=True))

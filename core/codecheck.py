@@ -1,5 +1,6 @@
 """What the configuration says of the use case's code, its files and scikit-learn, held against them."""
 
+import hashlib
 import importlib
 import inspect
 from collections.abc import Iterator
@@ -51,6 +52,14 @@ def features(name: str) -> Any:
     if not callable(found):
         raise UserError(f"{file} has no function features(): add it")
     return found
+
+
+def code_digest(name: str) -> str:
+    """Return the SHA-256 of a use case's Python files, names included: the same wherever its code is the same."""
+    found = hashlib.sha256()
+    for path in sorted((FOLDER / name).glob("**/*.py")):
+        found.update(f"{path.relative_to(FOLDER)}\0{path.stat().st_size}\0".encode() + path.read_bytes())
+    return found.hexdigest()
 
 
 def estimator(path: str) -> Any:

@@ -1,4 +1,4 @@
-"""A compiled pipeline inside one pod of a cluster: `python -m local.job FOLDER`, where the folder holds the YAML and config.json."""
+"""A compiled pipeline inside one pod of a cluster: `python -m local.job FOLDER`, where the folder holds the YAML, config.json and code.sha256."""
 
 import contextlib
 import json
@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from core import storage
+from core.codecheck import code_digest
 from core.config import UseCase, parse
 from core.errors import UserError
 from core.signals import heed_sigterm
@@ -40,7 +41,7 @@ def train(folder: Path, console: Console) -> bool:
     """Run the training pipeline that lies in a folder.
 
     Args:
-        folder: `<pipeline>.yaml` and `config.json`.
+        folder: `<pipeline>.yaml`, `config.json`, and `code.sha256` of the use case's code where the run was submitted.
         console: Where the progress is shown.
 
     Returns:
@@ -53,6 +54,11 @@ def train(folder: Path, console: Console) -> bool:
     (package,) = folder.glob("*.yaml")
     document = json.loads((folder / "config.json").read_text())
     usecase, run_id = parse(document), str(uuid.uuid4())
+    if (folder / "code.sha256").read_text() != code_digest(usecase.name):
+        raise UserError(
+            f"the code in usecases/{usecase.name} is another one in this image than where the run was submitted: "
+            "build an image of that commit (make image), push it, and name it with --image"
+        )
     console.print(f"{usecase.description}\n{usecase.name}, run {run_id}", style="dim", markup=False, soft_wrap=True)
     steps = _execute(usecase, package, document, run_id, console)
     page = {"report": "report.html on the run's page in MLflow"}

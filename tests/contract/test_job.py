@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from kfp import compiler, dsl
 
 from core import storage
+from core.codecheck import FOLDER, code_digest
 from local.platform import Platform
 from local.runner import Step, run
 from pipelines.build import COMPILED
@@ -104,6 +106,7 @@ def mounted(folder: Path, **changes: Any) -> Path:
     folder.mkdir()
     (folder / "wine-training.yaml").write_bytes((COMPILED / "wine-training.yaml").read_bytes())
     (folder / "config.json").write_text(json.dumps(changed(load("wine", ["train.max_trials=2"])[1], **changes)))
+    (folder / "code.sha256").write_text(code_digest("wine"))
     return folder
 
 
@@ -138,6 +141,33 @@ def test_a_config_that_is_wrong_in_a_pod_is_one_line(tmp_path: Path) -> None:
 
     assert (process.returncode, err) == (1, "")
     assert out.startswith("error: train.max_trials: ")
+
+
+def test_a_pod_whose_image_has_other_code_runs_nothing(tmp_path: Path) -> None:
+    folder = mounted(tmp_path / "mlops")
+    (folder / "code.sha256").write_text(code_digest("flights"))
+    process = start(folder, tmp_path)
+
+    out, err = process.communicate(timeout=120)
+
+    assert (process.returncode, err) == (1, "")
+    assert out.startswith("error: the code in usecases/wine is another one in this image than where the run was submitted: build an image")
+
+
+def test_the_digest_of_code_changes_with_a_files_content_and_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("core.codecheck.FOLDER", tmp_path)
+    shutil.copytree(FOLDER / "wine", tmp_path / "wine")
+    digests = [code_digest("wine")]
+
+    features = tmp_path / "wine" / "features.py"
+    features.write_text(features.read_text() + "\n")
+    digests.append(code_digest("wine"))
+    features.rename(features.with_name("columns.py"))
+    digests.append(code_digest("wine"))
+    (tmp_path / "wine" / "config.yaml").write_text("name: wine")
+
+    assert len(set(digests)) == 3
+    assert code_digest("wine") == digests[-1]
 
 
 def test_a_pod_that_is_stopped_ends_its_step_and_says_so(tmp_path: Path) -> None:
