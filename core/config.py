@@ -146,7 +146,7 @@ class Step(Frozen):
     minutes: int = Field(default=60, ge=1, description="Minutes after which it is stopped; if not named, train has 240.")
 
 
-STEPS: dict[StepName, Step] = {
+STEPS: dict[StepName, Step] = {  # in the order of the pipeline
     "extract": Step(),
     "validate": Step(memory="2Gi"),
     "transform": Step(cpu="2", memory="2Gi"),

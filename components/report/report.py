@@ -8,10 +8,10 @@ from typing import Any
 
 from components.report.page import write
 from core import mlflow_api, tracking
-from core.config import UseCase, parse
+from core.config import STEPS, UseCase, parse
 from core.errors import UserError
 
-ORDER = ("extract", "validate", "transform", "train", "evaluate", "register", "deploy")
+ORDER: list[str] = [name for name in STEPS if name != "report"]  # which has no MLflow run of its own
 
 
 @dataclass

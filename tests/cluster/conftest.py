@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +20,8 @@ from tests.cluster import overlay, rig, versions
 from tests.cluster.driver import Driver
 from tests.cluster.overlay import PIPELINE, PLATFORM, SERVING
 from tests.cluster.rig import Cluster
+
+LOCK = Path(tempfile.gettempdir(), "mlops-test-cluster.lock")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -38,9 +42,11 @@ def bare_cluster() -> Cluster:
 
 @pytest.fixture(scope="session")
 def cluster(bare_cluster: Cluster, request: pytest.FixtureRequest) -> Cluster:
-    """The cluster with the platform of overlays/local, ready."""
+    """The cluster with the platform of overlays/local, ready; one worker at a time brings it up, to make its Secrets once."""
     began = time.monotonic()
-    overlay.bring_up(bare_cluster)
+    with LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        overlay.bring_up(bare_cluster)
     _tell(request, f"the platform is ready after {time.monotonic() - began:.0f} s")
     return bare_cluster
 
@@ -54,9 +60,9 @@ def node(cluster: Cluster) -> Cluster:
 
 
 @pytest.fixture(scope="session")
-def driver(cluster: Cluster) -> Iterator[Driver]:
-    """A pod as a step's, for the whole session."""
-    with drivers.started(cluster) as running:
+def driver(cluster: Cluster, worker_id: str) -> Iterator[Driver]:
+    """A pod as a step's, for the whole session of a worker."""
+    with drivers.started(cluster, f"driver-{worker_id}") as running:
         yield running
 
 

@@ -90,7 +90,7 @@ class Background:
 
 
 @contextmanager
-def started(cluster: Cluster, name: str = "driver", service_account: str = "") -> Iterator[Driver]:
+def started(cluster: Cluster, name: str, service_account: str = "") -> Iterator[Driver]:
     """Start a driver, of the template of every Job that the command line starts.
 
     Args:
@@ -119,6 +119,7 @@ def pod(cluster: Cluster, name: str, command: list[str]) -> Object:
 
 def _pod(cluster: Cluster, name: str, service_account: str) -> Object:
     made = pod(cluster, name, ["sleep", "infinity"])
+    made["spec"]["containers"][0]["resources"]["requests"]["cpu"] = "50m"  # there may be several on a small node
     if service_account:
         made["spec"]["serviceAccountName"] = service_account
     return made

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from tests.cluster import apiserver, traffic, versions
 from tests.cluster.driver import Driver
 from tests.cluster.overlay import SERVING
 from tests.cluster.rig import Cluster, wait_until
 from tests.cluster.serving import INSTANCE, NAME, require_only
+
+pytestmark = pytest.mark.alone  # without the API server no other test goes on
 
 AWAY = 5  # seconds
 

@@ -90,6 +90,7 @@ def test_a_model_that_is_gone_is_refused(old: Old) -> None:
     assert f"s3://models/{old.name}/gone.zip: there is no such object: correct the address" in refused(old, bad)
 
 
+@pytest.mark.alone  # no test may start a pod meanwhile
 def test_a_full_quota_is_explained(old: Old) -> None:
     bad = versions.publish(old.name, 1, old.number)
     running = [pod for pod in old.cluster.find("pod", SERVING) if pod["status"]["phase"] in ("Pending", "Running")]

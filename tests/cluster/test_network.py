@@ -15,6 +15,8 @@ from tests.cluster.driver import Driver
 from tests.cluster.overlay import PIPELINE, PLATFORM, SERVING
 from tests.cluster.rig import ROOT, Cluster, Object, wait_until
 
+pytestmark = pytest.mark.alone  # its pods have the labels of the servers that every test uses
+
 FOREIGN = "mlops-test-foreign"  # a namespace that is none of ours
 NODE = "172.30.0.1"  # the rig's, where it serves Ingress
 SERVICES = {

@@ -32,6 +32,8 @@ from core.storage import BUCKETS
 from tests.cluster.overlay import IMAGE, PIPELINE, PLATFORM, SERVING, wait_until_ready
 from tests.cluster.rig import ROOT, Cluster, Ended, wait_until
 
+pytestmark = pytest.mark.alone  # it kills the servers that every test uses
+
 USECASE = "diabetes"
 MLOPS = str(Path(sys.executable).with_name("mlops"))
 PODS = {"minio": "app.kubernetes.io/name=minio", "postgres": "app.kubernetes.io/name=postgres", "mlflow": "app.kubernetes.io/name=mlflow"}

@@ -12,6 +12,8 @@ from tests.cluster.driver import Driver
 from tests.cluster.overlay import SERVING
 from tests.cluster.rig import ROOT, Cluster, Object, wait_until
 
+pytestmark = pytest.mark.alone  # it takes the whole node
+
 LIMITED = "mlops-test-quota"  # a namespace as production's for models is
 COPIED = ("ConfigMap", "LimitRange", "NetworkPolicy", "ResourceQuota", "Role", "RoleBinding")
 RATE, THRESHOLD = 100, 50  # requests a second; the load in percent that one server may have in the test, an eighth of what the manifest says
