@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from core.config import Candidate, Problem, UseCase
+from core.config import Candidate, UseCase
+from core.configcheck import Problem
 from core.errors import UserError, first_line
 
 FOLDER = Path(__file__).resolve().parent.parent / "usecases"

@@ -1,18 +1,14 @@
 """The use case: what a data scientist says, once, in `usecases/<name>/config.yaml`."""
 
-from collections.abc import Callable, Iterator
-from datetime import date, datetime
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from core.errors import UserError
 from core.metrics import METRICS
 
 SCHEMES = ("s3",)  # sources by address; without a scheme, a source is a file beside the config
 Task = Literal["binary", "multiclass", "regression"]
-StepName = Literal["extract", "validate", "transform", "train", "evaluate", "register", "deploy", "report"]
+StepName = Literal["extract", "validate", "transform", "train", "evaluate", "register", "deploy", "serve", "report"]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,40}$")]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Integers = tuple[int, int]
@@ -139,9 +135,9 @@ class Evaluate(Frozen):
 class Step(Frozen):
     """What the pod of one step may use on a cluster."""
 
-    cpu: Cpu = Field(default="1", description="Cores, such as 2 or 500m; if not named, transform and train have 2, deploy and report 500m.")
+    cpu: Cpu = Field(default="1", description="Cores, such as 2 or 500m; if not named, transform and train have 2, deploy, serve and report 500m.")
     memory: Memory = Field(
-        default="1Gi", description="Such as 512Mi; if not named, train has 4Gi, validate, transform and evaluate 2Gi, deploy and report 512Mi."
+        default="1Gi", description="Such as 512Mi; if not named, train has 4Gi, validate, transform and evaluate 2Gi, deploy, serve and report 512Mi."
     )
     minutes: int = Field(default=60, ge=1, description="Minutes after which it is stopped; if not named, train has 240.")
 
@@ -154,6 +150,7 @@ STEPS: dict[StepName, Step] = {  # in the order of the pipeline
     "evaluate": Step(memory="2Gi"),
     "register": Step(),
     "deploy": Step(cpu="500m", memory="512Mi"),
+    "serve": Step(cpu="500m", memory="512Mi"),
     "report": Step(cpu="500m", memory="512Mi"),
 }
 
@@ -202,122 +199,3 @@ class UseCase(Frozen):
     def greater_is_better(self) -> bool:
         """Whether a greater value of the metric is the better one."""
         return METRICS[self.metric].greater_is_better
-
-
-class Problem(NamedTuple):
-    """One thing wrong with a document."""
-
-    path: tuple[str | int, ...]
-    message: str
-
-
-def parse(document: dict[str, Any]) -> UseCase:
-    """Make the use case of a document as a pipeline parameter carries it.
-
-    Raises:
-        UserError: The document is wrong; one line for each problem.
-    """
-    usecase, found = check(document)
-    if usecase is None:
-        raise UserError("\n".join(f"{'.'.join(map(str, problem.path))}: {problem.message}" for problem in found))
-    return usecase
-
-
-def check(document: dict[str, Any]) -> tuple[UseCase | None, list[Problem]]:
-    """Parse a document; with problems, there is no use case."""
-    try:
-        usecase = UseCase.model_validate(restored(document))
-    except ValidationError as error:
-        return None, [Problem(tuple(part for part in item["loc"] if part != "[key]"), _sentence(item)) for item in error.errors()]
-    found = list(_contradictions(usecase))
-    return (None if found else usecase), found
-
-
-def restored(value: Any) -> Any:
-    """Undo what a STRUCT parameter does: 1 travels as 1.0, and keys lose their order, so they are sorted everywhere."""
-    if isinstance(value, dict):
-        return {key: restored(item) for key, item in sorted(value.items(), key=lambda pair: str(pair[0]))}
-    if isinstance(value, list):
-        return [restored(item) for item in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _sentence(item: ErrorDetails) -> str:
-    match item["type"]:
-        case "extra_forbidden":
-            return "unknown key: remove it or correct its spelling"
-        case "missing":
-            return "missing: add it"
-        case _:
-            return f"{item['msg'].removeprefix('Value error, ')} (found {item['input']!r})"
-
-
-def _contradictions(usecase: UseCase) -> Iterator[Problem]:
-    """Yield what is named in one place and missing in another, and what cannot be meant."""
-    yield from _source_problems(usecase)
-    yield from _feature_problems(usecase)
-    yield from _split_problems(usecase)
-    yield from _search_problems(usecase)
-    if usecase.task not in METRICS[usecase.metric].tasks:
-        fitting = [name for name, metric in METRICS.items() if usecase.task in metric.tasks]
-        yield Problem(("metric",), f"{usecase.metric} does not measure a {usecase.task} model: choose one of {', '.join(fitting)}")
-
-
-def _source_problems(usecase: UseCase) -> Iterator[Problem]:
-    for name, uri in usecase.sources.items():
-        if "://" in uri and uri.partition("://")[0] not in SCHEMES:
-            known = ", ".join(f"{scheme}://..." for scheme in SCHEMES)
-            yield Problem(("sources", name), f"{uri} is of no known kind: write {known} or a path beside the config")
-        if name not in usecase.contract:
-            yield Problem(("sources", name), f"there is no contract for it: add contract.{name}")
-    for name, contract in usecase.contract.items():
-        if name not in usecase.sources:
-            yield Problem(("contract", name), f"there is no such source: name one of {', '.join(usecase.sources)}")
-        for column, promise in contract.columns.items():
-            yield from (Problem(("contract", name, "columns", column, *path), message) for path, message in _bound_problems(promise))
-        for index, columns in enumerate(contract.unique):
-            for column in sorted(set(columns) - contract.columns.keys()):
-                yield Problem(
-                    ("contract", name, "unique", index), f"{column} is not among the columns of contract.{name}: add it there or remove it here"
-                )
-
-
-def _bound_problems(column: Column) -> Iterator[Problem]:
-    """Yield the bounds that are no values of the column's type: a date is text, since a pipeline parameter knows no dates."""
-    kinds: dict[str, Callable[[Any], Any]] = {"integer": float, "number": float, "timestamp": datetime.fromisoformat, "date": date.fromisoformat}
-    read = kinds.get(column.type, str)
-    for key in ("min", "max"):
-        bound = getattr(column, key)
-        try:
-            if bound is not None:
-                read(bound)
-        except (TypeError, ValueError):
-            yield Problem((key,), f"{bound!r} is no {column.type}: correct it")
-
-
-def _feature_problems(usecase: UseCase) -> Iterator[Problem]:
-    names = usecase.features.names
-    if not names:
-        yield Problem(("features",), "no feature: name at least one numeric or categorical column")
-    for column in sorted({name for name in names if names.count(name) > 1}):
-        yield Problem(("features",), f"{column} is named twice: remove one")
-    if usecase.target in names:
-        yield Problem(("target",), f"{usecase.target} is also a feature, so the model would see the answer: remove it from features")
-    for index, column in enumerate(usecase.evaluate.slices):
-        if column not in names:
-            yield Problem(("evaluate", "slices", index), f"{column} is not a feature: name one of {', '.join(names)}")
-
-
-def _split_problems(usecase: UseCase) -> Iterator[Problem]:
-    if usecase.split.train + usecase.split.validation >= 1:
-        yield Problem(("split",), "train and validation leave no test rows: make their sum less than 1")
-    if (usecase.split.by == "time") != (usecase.split.column is not None):
-        yield Problem(("split",), "a split by time needs a column, a random one has none")
-
-
-def _search_problems(usecase: UseCase) -> Iterator[Problem]:
-    for name, candidate in usecase.train.candidates.items():
-        for parameter in sorted(candidate.parameters.keys() & candidate.search.keys()):
-            yield Problem(("train", "candidates", name, "search", parameter), "it is fixed under parameters too: remove one")
-    if usecase.train.max_trials < len(usecase.train.candidates):
-        yield Problem(("train", "max_trials"), f"every candidate needs a trial: write at least {len(usecase.train.candidates)}")

@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 
 from core.codecheck import FOLDER, code_problems
-from core.config import Problem, UseCase, check
+from core.config import UseCase
+from core.configcheck import Problem, check
 from core.errors import UserError
 
 Document = dict[str, Any]

@@ -17,7 +17,8 @@ from typing import Any, Literal
 
 import psutil
 
-from core.config import UseCase, parse
+from core.config import UseCase
+from core.configcheck import parse
 from core.errors import UserError
 from core.mlflow_api import TAG_LIMIT, NotFound, call, put_artifact
 from core.signals import heed_sigterm

@@ -5,8 +5,7 @@ from collections.abc import Callable
 
 from rich.console import Console
 
-from components.deploy.deploy import serve_champion
-from components.deploy.deployer import Served
+from components.deploy.deployer import Served, deployer
 from core import tracking
 from core.config import UseCase
 from core.errors import UserError
@@ -47,12 +46,12 @@ def tell_failure(steps: list[Step], console: Console, seconds: float, links: dic
 
 
 def tell_success(usecase: UseCase, console: Console, seconds: float, links: dict[str, str]) -> Served | None:
-    """Let the champion serve, if it does not yet, and say why it is the champion.
+    """Say which model serves now, and why.
 
     Returns:
         What serves; None if the use case has no champion yet.
     """
-    served = serve_champion(usecase.name, usecase.serving)
+    served: Served | None = deployer(usecase.name, usecase.serving).serving()
     console.print(f"\n{_reason(usecase)} ({seconds:.0f} s)", style="bold", markup=False, soft_wrap=True)
     _tell(console, {"server": served.address if served else "nothing serves", "MLflow": _mlflow_page(usecase)} | links)
     return served

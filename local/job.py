@@ -12,7 +12,8 @@ from rich.console import Console
 
 from core import storage
 from core.codecheck import code_digest
-from core.config import UseCase, parse
+from core.config import UseCase
+from core.configcheck import parse
 from core.errors import UserError
 from core.signals import heed_sigterm
 from local.conclusion import abandon, tell_failure, tell_success

@@ -5,7 +5,7 @@ from typing import Any
 
 from kfp import dsl, kubernetes
 
-from components.deploy.component import deploy
+from components.deploy.component import deploy, serve
 from components.evaluate.component import evaluate
 from components.extract.component import extract
 from components.register.component import register
@@ -39,7 +39,7 @@ class Steps:
 
     What reads or changes the world beyond its inputs is never taken from the cache. What only reads it, or finds what it has left there,
     is tried again when it failed. Not tried again are: a step whose inputs decide, since it would fail again after as long a time, and
-    deploy, which would bring the same bad version up again.
+    deploy and serve, which would bring the same bad version up again.
     """
 
     def __init__(self, limits: Limits, *, caching: bool = True) -> None:
@@ -51,6 +51,7 @@ class Steps:
         self.evaluate = self._task(evaluate, cached=False, retried=True)
         self.register = self._task(register, cached=False, retried=True)
         self.deploy = self._task(deploy, cached=False, retried=False)
+        self.serve = self._task(serve, cached=False, retried=False)
         self.report = self._task(report, cached=False, retried=True)
 
     def _task(self, component: Any, *, cached: bool, retried: bool) -> Callable[..., dsl.PipelineTask]:

@@ -29,5 +29,7 @@ def training(usecase: UseCase, document: dict[str, Any], *, caching: bool = True
             with dsl.If(verdict.outputs["Output"] == True, name="better-than-champion"):  # noqa: E712  (kfp reads the comparison)
                 version = steps.register(config=config, model=model.outputs["model"], golden=verdict.outputs["golden"])
                 steps.deploy(config=config, version=version.output)
+            with dsl.If(verdict.outputs["Output"] == False, name="champion-stays"):  # noqa: E712  (an Else would put both into one more group)
+                steps.serve(config=config)
 
     return pipeline

@@ -1,4 +1,4 @@
-"""The Kubeflow face of deploy."""
+"""The Kubeflow faces of deploy, and of serve, which takes its place when the champion stays."""
 
 from components.step import step
 
@@ -19,3 +19,20 @@ def deploy(config: dict, version: str) -> str:  # type: ignore[type-arg]
 
     with record("deploy", config) as run:
         return deploy(run, version)
+
+
+@step
+def serve(config: dict) -> str:  # type: ignore[type-arg]
+    """Let the champion serve, and nothing else: a deployment that was killed may have left it otherwise.
+
+    Args:
+        config: The use case.
+
+    Returns:
+        The address of the server, empty if there is no champion.
+    """
+    from components.deploy.deploy import serve
+    from core.tracking import record
+
+    with record("serve", config) as run:
+        return serve(run)

@@ -35,6 +35,24 @@ def deploy(run: Run, version: str) -> str:
     return served.address
 
 
+def serve(run: Run) -> str:
+    """Let the champion serve, and nothing else.
+
+    Args:
+        run: The step's notes.
+
+    Returns:
+        The address of the server, empty if there is no champion.
+
+    Raises:
+        UserError: It cannot serve, or answers otherwise than in training.
+    """
+    served = serve_champion(run.usecase.name, run.usecase.serving)
+    run.tags |= {"address": served.address, "champion": served.version} if served else {}
+    run.summary = f"version {served.version} serves at {served.address}" if served else "there is no champion, so nothing serves"
+    return served.address if served else ""
+
+
 def bring_into_service(where: Deployer[S], challenger: Version, reason: str) -> S:
     """Let a version serve and make it the champion, or leave everything as it was.
 

@@ -47,7 +47,7 @@ def register(run: Run, model: str, golden: str, judged_against: str) -> str:
     registry.set_alias(usecase.name, "challenger", number)
     run.tags |= {"version": number, "digest": digest(data)}
     run.metrics["served_form_mib"] = len(data) / 2**20
-    run.summary = f"version {number}, {len(data) / 1e6:.1f} MB, {len(expected.rows)} golden rows repeated"
+    run.summary = f"version {number}, {len(data) / 1e3:,.0f} kB, {len(expected.rows)} golden rows repeated"
     return number
 
 

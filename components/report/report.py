@@ -8,7 +8,8 @@ from typing import Any
 
 from components.report.page import write
 from core import mlflow_api, tracking
-from core.config import STEPS, UseCase, parse
+from core.config import STEPS, UseCase
+from core.configcheck import parse
 from core.errors import UserError
 
 ORDER: list[str] = [name for name in STEPS if name != "report"]  # which has no MLflow run of its own
@@ -69,7 +70,8 @@ def outcome(steps: list[Step], failed: bool) -> str:
     if failed:
         return f"{_silent(steps)} was killed or could not start: it left no word why; its log may tell"
     reason = known["evaluate"].tags.get("reason", "") if "evaluate" in known else "the run did not come to a verdict"
-    return f"{reason}; {known['deploy'].tags.get('summary', '')}" if "deploy" in known else reason
+    served = known.get("deploy") or known.get("serve")
+    return f"{reason}; {served.tags.get('summary', '')}" if served else reason
 
 
 def _silent(steps: list[Step]) -> str:

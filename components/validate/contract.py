@@ -47,7 +47,7 @@ def validate(run: Run, folder: str, page: str) -> None:
     if violations:
         raise UserError("\n".join(violations))
     checked = sum(len(contract.columns) for contract in run.usecase.contract.values())
-    run.summary = f"{checked} columns of {len(summaries)} tables keep the contract"
+    run.summary = f"{checked} columns of {len(summaries)} table{'s' if len(summaries) > 1 else ''} keep the contract"
 
 
 def check(connection: duckdb.DuckDBPyConnection, path: Path, contract: Contract) -> Iterator[tuple[str, tuple[str | int, ...]]]:

@@ -11,7 +11,7 @@ from kfp import dsl
 
 from components.report.component import report
 from core import tracking
-from core.config import parse
+from core.configcheck import parse
 from core.storage import ARTIFACTS
 from local.platform import Platform
 from pipelines.build import COMPILED

@@ -16,15 +16,15 @@ from google.protobuf.json_format import ParseDict
 from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConfig
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 
-from core.config import restored
+from core.configcheck import restored
 from core.configfile import load, names
 from pipelines.build import COMPILED, compile_one
 from pipelines.steps import SERVING
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("cli", "components", "core", "local", "pipelines", "serving", "usecases")
-STEPS = {"extract", "validate", "transform", "train", "evaluate", "register", "deploy", "report"}
-FROM_OUTSIDE = {"extract", "evaluate", "register", "deploy", "report"}  # they read or change the world beyond their inputs
+STEPS = {"extract", "validate", "transform", "train", "evaluate", "register", "deploy", "serve", "report"}
+FROM_OUTSIDE = {"extract", "evaluate", "register", "deploy", "serve", "report"}  # they read or change the world beyond their inputs
 EXECUTORS = [pytest.param(name, f"exec-{step}", id=f"{name}-{step}") for name in names() for step in sorted(STEPS)]
 DIGEST = "registry.example/mlops@sha256:" + 64 * "0"
 
@@ -241,6 +241,24 @@ def given(component: dict[str, Any]) -> set[str]:
 def test_what_must_hold_before_deploy_is_upstream_of_it(name: str) -> None:
     assert upstream(compiled(name)[0], "deploy") >= {"extract", "validate", "transform", "train", "evaluate", "register"}
     assert "validate" in upstream(compiled(name)[0], "train")
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_run_ends_with_the_new_version_or_the_champion_in_service(name: str) -> None:
+    pipeline, _ = compiled(name)
+    groups = {graph: set(component["dag"]["tasks"]) for graph, component in pipeline["components"].items() if "condition" in graph}
+    gates = {
+        task["componentRef"]["name"]: task["triggerPolicy"]["condition"]
+        for _, _, task in tasks(pipeline)
+        if "triggerPolicy" in task and "condition" in task["triggerPolicy"]
+    }
+
+    assert sorted(map(sorted, groups.values())) == [["deploy", "register"], ["serve"]]
+    assert {tuple(sorted(groups[graph])): gate.rpartition(" == ")[2] for graph, gate in gates.items()} == {
+        ("deploy", "register"): "true",
+        ("serve",): "false",
+    }
+    assert len({gate.rpartition(" == ")[0] for gate in gates.values()}) == 1
 
 
 @pytest.mark.parametrize("name", names())

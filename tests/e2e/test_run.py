@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from core import storage
-from core.config import parse
+from core.configcheck import parse
 from core.configfile import load
 from local.platform import Platform
 from tests.e2e.command import LINE, ORDER, Ended, ask, below, forget, mlflow_run, mlops, once
@@ -86,7 +86,8 @@ def test_a_second_run_ends_well_with_the_champion_that_stays_and_the_figures_why
     shown = wine.second
 
     assert (shown.code, shown.err) == (0, "")
-    assert list(shown.steps) == [step for step in ORDER if step not in ("register", "deploy")]
+    assert list(shown.steps) == [*ORDER[: ORDER.index("register")], "serve", "report"]
+    assert shown.steps["serve"] == f"version 1 serves at {shown.link('server')}"
     figures = r"log loss (\d\.\d{4}) against \1 of version 1, better by \+0\.0000 \[\+0\.0000, \+0\.0000\] at 95% confidence"
     assert re.search(rf"^the champion stays: {figures} \(\d+ s\)$", shown.out, re.MULTILINE)
     assert shown.link("server") == wine.first.link("server")

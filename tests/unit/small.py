@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.codecheck import FOLDER
-from core.config import UseCase, parse
+from core.config import UseCase
+from core.configcheck import parse
 from core.configfile import load
 
 TREES = {"binary": "HistGradientBoostingClassifier", "multiclass": "HistGradientBoostingClassifier", "regression": "HistGradientBoostingRegressor"}

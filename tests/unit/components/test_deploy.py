@@ -9,9 +9,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+import requests
 
-from components.deploy.deploy import deploy, serve_champion
-from components.deploy.local import STARTING, LocalDeployer, Served, start
+from components.deploy.deploy import deploy, serve
+from components.deploy.local import STARTING, LocalDeployer, Served, start, stop
 from components.deploy.smoke import replay
 from core.bundle import Bundle
 from core.errors import UserError
@@ -86,7 +87,29 @@ def test_a_champion_that_serves_is_left_as_it_is(name: str, bundle: Bundle) -> N
     deploy(step(name), models.published(bundle).version)
     before = serving(name)
 
-    assert serve_champion(name) == before
+    assert serve(step(name)) == before.address
+    assert serving(name) == before
+
+
+def test_a_champion_whose_server_is_gone_serves_again(name: str, bundle: Bundle) -> None:
+    deploy(step(name), models.published(bundle).version)
+    stop(serving(name))
+    run = step(name)
+
+    address = serve(run)
+
+    assert requests.get(f"{address}/v2/health/ready", timeout=5).ok
+    assert run.tags == {"address": address, "champion": "1"}
+    assert run.summary == f"version 1 serves at {address}"
+
+
+def test_without_a_champion_nothing_serves_also_not_what_a_killed_deployer_left(name: str, bundle: Bundle) -> None:
+    left = start(models.published(bundle))  # and the deployer dies here
+    run = step(name)
+
+    assert serve(run) == ""
+    assert run.summary == "there is no champion, so nothing serves"
+    assert not psutil.pid_exists(left.process.pid)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from components.report.report import report
 from core import tracking
-from core.config import parse
+from core.configcheck import parse
 from core.errors import UserError
 from core.mlflow_api import get_artifact
 from core.processes import free_port

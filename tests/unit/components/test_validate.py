@@ -51,7 +51,7 @@ def test_data_that_keep_the_contract_pass(tmp_path: Path) -> None:
 
     validate(run, str(tmp_path), str(tmp_path / "page.html"))
 
-    assert run.summary == "2 columns of 1 tables keep the contract"
+    assert run.summary == "2 columns of 1 table keep the contract"
     assert run.metrics == {"violations": 0.0}
     assert "Every table keeps its contract." in (tmp_path / "page.html").read_text()
 

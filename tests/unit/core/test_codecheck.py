@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from core.codecheck import code_problems, estimator, features
-from core.config import Problem
+from core.configcheck import Problem
 from core.errors import UserError
 from tests.unit.small import variant
 

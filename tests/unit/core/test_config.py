@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from core.config import STEPS, Problem, Step, check, parse, restored
+from core.config import STEPS, Step
+from core.configcheck import Problem, check, parse, restored
 from core.configfile import load, names
 from core.errors import UserError
 from tests.unit.small import changed, document

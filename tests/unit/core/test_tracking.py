@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from core import tracking
-from core.config import UseCase, parse
+from core.config import UseCase
+from core.configcheck import parse
 from core.errors import UserError
 from core.mlflow_api import call, get_artifact
 from core.processes import free_port
