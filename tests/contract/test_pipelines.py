@@ -16,6 +16,7 @@ from google.protobuf.json_format import ParseDict
 from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConfig
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 
+from core.config import STEPS
 from core.configcheck import restored
 from core.configfile import load, names
 from pipelines.build import COMPILED, compile_one
@@ -23,7 +24,6 @@ from pipelines.steps import SERVING
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("cli", "components", "core", "local", "pipelines", "serving", "usecases")
-STEPS = {"extract", "validate", "transform", "train", "evaluate", "register", "deploy", "serve", "report"}
 FROM_OUTSIDE = {"extract", "evaluate", "register", "deploy", "serve", "report"}  # they read or change the world beyond their inputs
 EXECUTORS = [pytest.param(name, f"exec-{step}", id=f"{name}-{step}") for name in names() for step in sorted(STEPS)]
 DIGEST = "registry.example/mlops@sha256:" + 64 * "0"
@@ -212,7 +212,7 @@ def test_every_setting_that_the_deployment_reads_reaches_the_step() -> None:
 def test_what_reads_or_changes_the_world_outside_is_never_taken_from_the_cache(name: str) -> None:
     cached = {task for _, task, body in tasks(compiled(name)[0]) if body.get("cachingOptions", {}).get("enableCache")}
 
-    assert cached == STEPS - FROM_OUTSIDE
+    assert cached == set(STEPS) - FROM_OUTSIDE
 
 
 def test_without_caching_no_task_of_any_group_may_be_taken_from_the_cache(tmp_path: Path) -> None:
