@@ -14,12 +14,9 @@ from cli.revision import revision
 from components.deploy.deployer import Served
 from core.bundle import Bundle, unpack
 from core.configfile import load
-from core.errors import UserError
 from core.storage import read
 from local import platform, samples
-from local.conclusion import abandon, tell_failure, tell_success
-from local.display import Display
-from local.runner import run as execute
+from local.conclusion import execute, tell_failure, tell_success
 from pipelines.build import compile_one
 
 
@@ -52,14 +49,7 @@ def run(name: str, overrides: list[str], console: Console) -> bool:
         markup=False,
         soft_wrap=True,
     )
-    display = Display(console)
-    try:
-        steps = execute(package, document, run_id, folder, display)
-    except (KeyboardInterrupt, UserError):
-        abandon(usecase)
-        raise
-    finally:
-        display.close()
+    steps = execute(usecase, package, document, run_id, folder, console)
     page = {"report": _report(folder)}
     if any(step.error for step in steps):
         tell_failure(steps, console, time.monotonic() - started, page, lambda step: str(step.log))

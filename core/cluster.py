@@ -62,7 +62,7 @@ def find(kind: str, namespace: str, labels: Mapping[str, str] | None = None, fie
 
 def apply(manifest: Object) -> Object:
     """Let an object be as the manifest says (server-side apply): what others have set besides stays."""
-    path = _path(manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+    path = _place(manifest)
     query = {"fieldManager": MANAGER, "force": "true", "fieldValidation": "Strict"}
     with _in_namespace(manifest):
         made: Object = _retried("PATCH", path, query, manifest, "application/apply-patch+yaml")
@@ -87,14 +87,14 @@ def replace(manifest: Object) -> Object:
     Raises:
         Conflict: Somebody else has changed it since.
     """
-    path = _path(manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+    path = _place(manifest)
     made: Object = _send("PUT", path, {"fieldManager": MANAGER}, manifest)
     return made
 
 
 def annotate(manifest: Object, annotations: Mapping[str, str]) -> Object:
     """Set annotations of an object."""
-    path = _path(manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+    path = _place(manifest)
     made: Object = _retried(
         "PATCH", path, {"fieldManager": MANAGER}, {"metadata": {"annotations": dict(annotations)}}, "application/merge-patch+json"
     )
@@ -132,6 +132,10 @@ def _path(kind: str, namespace: str, name: str = "") -> str:
     return f"/{PATHS[kind].format(namespace=namespace)}{f'/{name}' if name else ''}"
 
 
+def _place(manifest: Object) -> str:
+    return _path(manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+
+
 def _retried(*arguments: Any) -> Any:
     """Send a request that does no harm when it is sent twice, until the API server is back."""
     end = time.monotonic() + PATIENCE
@@ -161,7 +165,7 @@ def _send(
             auth_settings=["BearerToken"], _return_http_data_only=True, _request_timeout=TIMEOUT,
         )  # fmt: skip
     except ApiException as error:
-        raise _refusal(error.status or 0, path, _message(error)) from error
+        raise _refusal(error.status or 0, path, message(error)) from error
     except (HTTPError, OSError) as error:
         raise _Unreachable(f"the Kubernetes API does not answer ({type(error).__name__}): look whether the cluster is up, then run again") from error
 
@@ -182,7 +186,8 @@ def _client() -> Any:
     return client.ApiClient(settings)
 
 
-def _message(error: Any) -> str:
+def message(error: Any) -> str:
+    """Return what the API says of a refusal (a kubernetes.client.ApiException)."""
     try:
         return str(json.loads(error.body)["message"])
     except (TypeError, ValueError, KeyError):

@@ -1,7 +1,9 @@
-"""The end of a run, as the terminal tells it: what was decided and why, and where to look."""
+"""A run, as the terminal tells it: its steps, what was decided and why, and where to look."""
 
 import os
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -10,19 +12,35 @@ from core import tracking
 from core.config import UseCase
 from core.errors import UserError
 from core.mlflow_api import NotFound
-from local.display import tail
-from local.runner import Step
+from local.display import Display, tail
+from local.runner import Step, run
 
 
-def abandon(usecase: UseCase) -> None:
-    """End the MLflow run of a pipeline that was cut short, and what is open below it."""
+def execute(usecase: UseCase, package: Path, document: dict[str, Any], run_id: str, folder: Path, console: Console) -> list[Step]:
+    """Run a compiled pipeline and show each step; one that is cut short leaves nothing open in MLflow.
+
+    Args:
+        usecase: The use case.
+        package: The compiled YAML.
+        document: The use case's document, the pipeline's parameter.
+        run_id: The run's name among artifacts and in MLflow.
+        folder: Where logs and, until the run has succeeded, artifacts lie.
+        console: Where the progress is shown.
+
+    Returns:
+        How each step went, in order.
+
+    Raises:
+        UserError: The pipeline could not be run to its end.
+    """
+    display = Display(console)
     try:
-        for step in tracking.steps(usecase):
-            if step["info"]["status"] == "RUNNING":
-                tracking.end(step["info"]["run_id"], "KILLED")
-        tracking.end(tracking.parent(usecase), "KILLED")
-    except (UserError, NotFound):
-        pass  # MLflow is down: nothing more can be done for its run
+        return run(package, document, run_id, folder, display)
+    except (KeyboardInterrupt, UserError):
+        _abandon(usecase)
+        raise
+    finally:
+        display.close()
 
 
 def tell_failure(steps: list[Step], console: Console, seconds: float, links: dict[str, str], log: Callable[[Step], str]) -> None:
@@ -57,6 +75,17 @@ def tell_success(usecase: UseCase, console: Console, seconds: float, links: dict
     return served
 
 
+def _abandon(usecase: UseCase) -> None:
+    """End the MLflow run of a pipeline that was cut short, and what is open below it."""
+    try:
+        for step in tracking.steps(usecase):
+            if step["info"]["status"] == "RUNNING":
+                tracking.end(step["info"]["run_id"], "KILLED")
+        tracking.end(tracking.parent(usecase), "KILLED")
+    except (UserError, NotFound):
+        pass  # MLflow is down: nothing more can be done for its run
+
+
 def _tell(console: Console, links: dict[str, str]) -> None:
     for name, link in links.items():
         console.print(f"{name:8}{link}", markup=False, soft_wrap=True)
@@ -68,5 +97,5 @@ def _reason(usecase: UseCase) -> str:
 
 
 def _mlflow_page(usecase: UseCase) -> str:
-    run = tracking.get(tracking.parent(usecase))["info"]
-    return f"{os.environ['MLFLOW_TRACKING_URI']}/#/experiments/{run['experiment_id']}/runs/{run['run_id']}"
+    info = tracking.get(tracking.parent(usecase))["info"]
+    return f"{os.environ['MLFLOW_TRACKING_URI']}/#/experiments/{info['experiment_id']}/runs/{info['run_id']}"

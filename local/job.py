@@ -12,14 +12,11 @@ from rich.console import Console
 
 from core import storage
 from core.codecheck import code_digest
-from core.config import UseCase
 from core.configcheck import parse
 from core.errors import UserError
 from core.signals import heed_sigterm
-from local.conclusion import abandon, tell_failure, tell_success
-from local.display import Display
+from local.conclusion import execute, tell_failure, tell_success
 from local.runner import Step
-from local.runner import run as execute
 
 INTERRUPTED = 130
 
@@ -61,7 +58,7 @@ def train(folder: Path, console: Console) -> bool:
             "build an image of that commit (make image), push it, and name it with --image"
         )
     console.print(f"{usecase.description}\n{usecase.name}, run {run_id}", style="dim", markup=False, soft_wrap=True)
-    steps = _execute(usecase, package, document, run_id, console)
+    steps = execute(usecase, package, document, run_id, Path(tempfile.gettempdir(), "run", run_id), console)
     page = {"report": "report.html on the run's page in MLflow"}
     if any(step.error for step in steps):
         logs = _kept([step for step in steps if step.error], f"{storage.ARTIFACTS}/{package.stem}/{run_id}")
@@ -69,17 +66,6 @@ def train(folder: Path, console: Console) -> bool:
         return False
     tell_success(usecase, console, time.monotonic() - started, page)
     return True
-
-
-def _execute(usecase: UseCase, package: Path, document: dict[str, object], run_id: str, console: Console) -> list[Step]:
-    display = Display(console)
-    try:
-        return execute(package, document, run_id, Path(tempfile.gettempdir(), "run", run_id), display)
-    except (KeyboardInterrupt, UserError):
-        abandon(usecase)
-        raise
-    finally:
-        display.close()
 
 
 def _kept(broken: list[Step], root: str) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """The way to a cluster from the command line: kubectl's context, whether it answers, its refusals."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,7 +7,7 @@ from kubernetes import client, config
 from kubernetes.client import ApiClient, ApiException
 from urllib3.exceptions import HTTPError
 
-from core.cluster import FORBIDDEN
+from core.cluster import FORBIDDEN, message
 from core.errors import UserError, first_line
 
 TIMEOUT = 5.0
@@ -51,8 +50,8 @@ def errors() -> Iterator[None]:
 
 def refusal(error: ApiException) -> UserError:
     """Say what the cluster refuses, and what grants it."""
-    message = said(error)
-    found = FORBIDDEN.search(message)
+    said = message(error)
+    found = FORBIDDEN.search(said)
     if error.status == 403 and found:
         user, namespace = found["user"], found["namespace"]
         role = f"kubectl -n {namespace} create role mlops-jobs {NEEDED}"
@@ -61,15 +60,7 @@ def refusal(error: ApiException) -> UserError:
         return UserError(f"{refused}: its administrator grants it with `{role}` and `{binding}`")
     if error.status == 401:
         return UserError("the cluster does not know who asks (401): renew the credentials of your kubectl context")
-    return UserError(f"the cluster refuses (HTTP {error.status}): {message}")
-
-
-def said(error: ApiException) -> str:
-    """Return the message of a refusal."""
-    try:
-        return str(json.loads(error.body)["message"])
-    except (TypeError, ValueError, KeyError):
-        return str(error.reason)
+    return UserError(f"the cluster refuses (HTTP {error.status}): {said}")
 
 
 def _whom(user: str) -> str:

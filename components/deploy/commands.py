@@ -1,7 +1,7 @@
 """What an operator asks for: which version serves, which did, another one instead. Each returns the text to show."""
 
 from components.deploy.deploy import bring_into_service, registered, roll_back, serve_champion
-from components.deploy.deployer import deployer
+from components.deploy.deployer import Served, deployer
 from core import registry
 from core.config import Serving
 from core.configfile import load, names
@@ -10,19 +10,19 @@ from core.configfile import load, names
 def deploy(name: str, version: str) -> str:
     """Bring a registered version into service, if it was judged against the present champion."""
     served = bring_into_service(deployer(name, _serving(name)), registered(name, version), "deployed by hand")
-    return f"{name} version {served.version} serves at {served.address}"
+    return _said(served)
 
 
 def resume(name: str) -> str:
     """Put in order what a killed deployment left: the champion serves, and nothing else."""
     served = serve_champion(name, _serving(name))
-    return f"{name} version {served.version} serves at {served.address}" if served else f"{name} has no champion, so nothing serves"
+    return _said(served) if served else f"{name} has no champion, so nothing serves"
 
 
 def rollback(name: str, version: str | None, reason: str) -> str:
     """Make another version the champion again, by default the one before."""
     served = roll_back(name, version, _serving(name), reason or "rolled back by hand")
-    return f"{name} version {served.version} serves at {served.address}"
+    return _said(served)
 
 
 def history(name: str) -> list[str]:
@@ -54,6 +54,10 @@ def status(name: str) -> str:
         should = f"version {champion.version}" if champion else "none"
         return f"{name}: version {served.version} serves, but the champion is {should}: mlops deploy {name} --resume"
     return f"{name}: version {served.version} serves since {served.since or 'a moment'} at {served.address}, {where.count(served)}"
+
+
+def _said(served: Served) -> str:
+    return f"{served.usecase} version {served.version} serves at {served.address}"
 
 
 def _serving(name: str) -> Serving:

@@ -30,9 +30,7 @@ def deploy(run: Run, version: str) -> str:
     """
     challenger = registered(run.usecase.name, version)
     served: Served = bring_into_service(deployer(run.usecase.name, run.usecase.serving), challenger, challenger.reason)
-    run.tags |= {"address": served.address, "champion": served.version}
-    run.summary = f"version {served.version} serves at {served.address}"
-    return served.address
+    return _noted(run, served)
 
 
 def serve(run: Run) -> str:
@@ -48,9 +46,10 @@ def serve(run: Run) -> str:
         UserError: It cannot serve, or answers otherwise than in training.
     """
     served = serve_champion(run.usecase.name, run.usecase.serving)
-    run.tags |= {"address": served.address, "champion": served.version} if served else {}
-    run.summary = f"version {served.version} serves at {served.address}" if served else "there is no champion, so nothing serves"
-    return served.address if served else ""
+    if served:
+        return _noted(run, served)
+    run.summary = "there is no champion, so nothing serves"
+    return ""
 
 
 def bring_into_service(where: Deployer[S], challenger: Version, reason: str) -> S:
@@ -91,13 +90,13 @@ def roll_back(name: str, version: str | None, serving: Serving, reason: str) -> 
     return served
 
 
-def serve_champion(name: str, serving: Serving | None = None) -> Served | None:
+def serve_champion(name: str, serving: Serving) -> Served | None:
     """Let the champion serve, and nothing else: after a restart, or a deployment that was killed on the way.
 
     Returns:
         What serves; None if there is no champion.
     """
-    where = deployer(name, serving or Serving())
+    where = deployer(name, serving)
     with where.change():
         champion = registry.champion(name)
         if champion:
@@ -113,6 +112,13 @@ def registered(name: str, version: str) -> Version:
     if found is None:
         raise UserError(f"{name} has no version {version} in MLflow: run the pipeline again, or name another one")
     return found
+
+
+def _noted(run: Run, served: Served) -> str:
+    """Leave in the step's notes what serves; return its address."""
+    run.tags |= {"address": served.address, "champion": served.version}
+    run.summary = f"version {served.version} serves at {served.address}"
+    return served.address
 
 
 def _restored(where: Deployer[S], champion: Version | None) -> S | None:

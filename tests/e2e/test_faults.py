@@ -18,6 +18,7 @@ from components.deploy.deploy import serve_champion
 from components.deploy.local import LocalDeployer, Served
 from core import registry, storage
 from core.bundle import digest, pack, unpack
+from core.config import Serving
 from core.mlflow_api import call
 from local import platform as embedded
 from local.platform import Platform
@@ -97,7 +98,7 @@ def serving(name: str) -> Served | None:
 def champion(own: Platform) -> Iterator[Served]:
     """The weak champion, in service."""
     registry.set_alias("wine", "champion", "1")
-    serve_champion("wine")
+    serve_champion("wine", Serving())
     served = serving("wine")
     assert served
     assert served.version == "1"
