@@ -22,7 +22,7 @@ Datatype = Literal["FP64", "INT64", "BOOL", "BYTES"]
 Label = bool | int | float | str
 Value = bool | int | float | str | None
 
-MANIFEST, GOLDEN, MODEL = "manifest.json", "golden.json", "model.skops"
+MANIFEST, GOLDEN, MODEL, ONNX = "manifest.json", "golden.json", "model.skops", "model.onnx"
 TRUSTED = ("sklearn.", "numpy.", "scipy.")
 # What HistGradientBoosting keeps when it splits on categories by itself; neither does anything but check an array.
 TRUSTED_FUNCTIONS = ("functools.partial", "sklearn.utils.validation.check_array")
@@ -70,16 +70,18 @@ class Golden:
 
 @dataclass(frozen=True)
 class Bundle:
-    """Everything that travels to the server; `model` is what `dump_model` returns."""
+    """Everything that travels to the server; `model` is what `dump_model` returns, `onnx` is empty where scikit-learn serves."""
 
     manifest: Manifest
     golden: Golden
     model: bytes
+    onnx: bytes = b""
 
 
 def pack(bundle: Bundle) -> bytes:
     """Write the bundle as a zip whose bytes depend on its content alone."""
-    return _zip({MANIFEST: _json(asdict(bundle.manifest)), GOLDEN: _json(asdict(bundle.golden)), MODEL: bundle.model})
+    files = {MANIFEST: _json(asdict(bundle.manifest)), GOLDEN: _json(asdict(bundle.golden)), MODEL: bundle.model}
+    return _zip(files | ({ONNX: bundle.onnx} if bundle.onnx else {}))
 
 
 def digest(data: bytes) -> str:
@@ -98,7 +100,8 @@ def unpack(data: bytes, expected_digest: str) -> Bundle:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             manifest, golden = json.loads(archive.read(MANIFEST)), json.loads(archive.read(GOLDEN))
-            return Bundle(_manifest(manifest), Golden(**golden), archive.read(MODEL))
+            onnx = archive.read(ONNX) if ONNX in archive.namelist() else b""
+            return Bundle(_manifest(manifest), Golden(**golden), archive.read(MODEL), onnx)
     except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{expected_digest} is not a model bundle ({error}): register the model again") from error
 

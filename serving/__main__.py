@@ -15,8 +15,11 @@ from starlette.types import ASGIApp
 
 from core.errors import UserError
 from serving.app import application
-from serving.drain import Drain, Server, dismissing
+from serving.connection import Connection
+from serving.drain import Drain, Server
 from serving.model import Version, load
+from serving.service import Service
+from serving.settings import Settings
 
 FLIGHT_SECONDS = 10  # for what is in flight when the door closes
 KEEP_ALIVE_SECONDS = 75  # more than a proxy's 60: whoever reuses a connection has to be the one who closes it
@@ -35,18 +38,20 @@ def main() -> int:
         listener = _listen(arguments.host, arguments.port)
     except UserError as error:
         return _failed(str(error))
-    return _serve(Version(arguments.name, arguments.version, arguments.uri, arguments.digest), listener, Drain(arguments.drain_seconds))
+    version = Version(arguments.name, arguments.version, arguments.uri, arguments.digest)
+    settings = Settings(arguments.access_log, arguments.prediction_log, grpc=f"{arguments.host}:{arguments.grpc_port}" if arguments.grpc_port else "")
+    return _serve(Service(version, settings, Drain(arguments.drain_seconds)), listener)
 
 
-def _serve(version: Version, listener: socket.socket, drain: Drain) -> int:
+def _serve(service: Service, listener: socket.socket) -> int:
     failures: list[str] = []
 
     def fail(sentence: str) -> None:
         failures.append(sentence)
         server.should_exit = True
 
-    server = Server(_config(dismissing(application(version, load, fail, drain), drain)), drain)
-    logger.info("listening on %s, loading %s from %s", _address(listener), version, version.uri)
+    server = Server(_config(application(service, load, fail)), service.drain, service.metrics)
+    logger.info("listening on %s, loading %s from %s", _address(listener), service.version, service.version.uri)
     try:
         server.run(sockets=[listener])
     finally:
@@ -70,7 +75,21 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=os.environ.get("PORT", "8080"), help="port to listen on (PORT)")
     seconds = os.environ.get("DRAIN_SECONDS", "0")
     parser.add_argument("--drain-seconds", type=int, default=seconds, help="how long it answers on after SIGTERM (DRAIN_SECONDS)")
+    parser.add_argument(
+        "--access-log", action="store_true", default=os.environ.get("ACCESS_LOG") == "1", help="a line of JSON a request (ACCESS_LOG=1)"
+    )
+    share = os.environ.get("PREDICTION_LOG", "0")
+    parser.add_argument("--prediction-log", type=_share, default=share, help="share of requests kept in s3://predictions (PREDICTION_LOG)")
+    grpc_port = os.environ.get("GRPC_PORT", "0")
+    parser.add_argument("--grpc-port", type=int, default=grpc_port, help="port for gRPC, 0 for none; needs the extra grpc (GRPC_PORT)")
     return parser.parse_args()
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 <= share <= 1:
+        raise ValueError
+    return share
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -83,7 +102,8 @@ def _listen(host: str, port: int) -> socket.socket:
 def _config(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=Connection,
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,

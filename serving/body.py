@@ -1,43 +1,108 @@
-"""The body of a request: bounded, JSON, or a sentence why not."""
+"""The body of a request: bounded, and bounded together with all others, or a sentence why not."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from starlette.requests import Request
+from starlette.types import Receive
 
-from serving.errors import RequestError, bad
+from serving.errors import RequestError, bad, busy
 
 BODY_LIMIT = 16 * 1024 * 1024
+BODIES_LIMIT = 4 * BODY_LIMIT  # of all requests at once
+JSON, CSV, BINARY = "application/json", "text/csv", "application/octet-stream"
 
 
-async def read_json(request: Request) -> Any:
-    """Read and parse the body.
+class Disconnected(Exception):
+    """The client has gone."""
+
+
+class Bodies:
+    """Reads bodies and knows how many bytes of them are in memory."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    async def read(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
+        """Read a body; whoever has it gives it back by `release`.
+
+        Raises:
+            RequestError: It is too large (413), or all bodies together are (503).
+            Disconnected: Its sender has gone.
+        """
+        _check_length(headers)
+        message = await receive()
+        if message["type"] == "http.request" and not message.get("more_body"):  # nearly always: it came in one piece
+            body: bytes = message["body"]
+            self._take(len(body), len(body))
+            return body
+        return await self._join(message, receive)
+
+    def release(self, body: bytes) -> None:
+        """Forget a body."""
+        self.bytes -= len(body)
+
+    async def _join(self, message: Any, receive: Receive) -> bytes:
+        body, kept = bytearray(), False
+        try:
+            while True:
+                if message["type"] == "http.disconnect":
+                    raise Disconnected
+                self._take(len(message["body"]), len(body) + len(message["body"]))
+                body += message["body"]
+                if not message.get("more_body"):
+                    kept = True
+                    return bytes(body)
+                message = await receive()
+        finally:
+            if not kept:
+                self.bytes -= len(body)
+
+    def _take(self, more: int, whole: int) -> None:
+        if whole > BODY_LIMIT:
+            raise _too_large()
+        if self.bytes + more > BODIES_LIMIT:
+            raise busy("too much is being sent at once: try again in a second")
+        self.bytes += more
+
+
+def content_type(headers: Mapping[bytes, bytes], *allowed: str) -> str:
+    """Return what kind of body this is; without a header it is JSON.
 
     Raises:
-        RequestError: It is too large (413), not JSON by its headers (415) or not JSON by its bytes (400).
+        RequestError: It is none of the allowed ones (415).
     """
-    _check_headers(request)
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > BODY_LIMIT:
-            raise _too_large()
-    if not body.strip():
-        raise bad("the body is empty: send JSON")
+    given = headers.get(b"content-type", b"application/json")
+    if given == b"application/json" and b"content-encoding" not in headers:
+        return JSON
+    kind, _, parameters = given.decode("latin-1").lower().partition(";")
+    charset = parameters.partition("charset=")[2].strip(' "') or "utf-8"
+    if kind.strip() not in allowed or charset not in ("utf-8", "utf8"):
+        raise RequestError(415, f"the body has to be {' or '.join(allowed)}, in UTF-8: send Content-Type: {allowed[0]}")
+    if headers.get(b"content-encoding", b"identity") != b"identity":
+        raise RequestError(415, "compressed bodies are not supported: send it without Content-Encoding")
+    return kind.strip()
+
+
+def parse_json(body: bytes) -> Any:
+    """Parse a body.
+
+    Raises:
+        RequestError: It is not JSON by its bytes (400).
+    """
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
+        if not body.strip():
+            raise bad("the body is empty: send JSON") from error
         raise bad(f"the body is not JSON: {error} (a missing value is null; NaN and Infinity are not JSON)") from error
 
 
-def _check_headers(request: Request) -> None:
-    kind, _, parameters = request.headers.get("content-type", "application/json").lower().partition(";")
-    charset = parameters.partition("charset=")[2].strip(' "') or "utf-8"
-    if kind.strip() != "application/json" or charset not in ("utf-8", "utf8"):
-        raise RequestError(415, "the body has to be JSON in UTF-8: send Content-Type: application/json")
-    if request.headers.get("content-encoding", "identity") != "identity":
-        raise RequestError(415, "compressed bodies are not supported: send it without Content-Encoding")
-    if int(request.headers.get("content-length", 0)) > BODY_LIMIT:
+def _check_length(headers: Mapping[bytes, bytes]) -> None:
+    length = headers.get(b"content-length")
+    if length is not None and len(length) > 7 and int(length) > BODY_LIMIT:
         raise _too_large()
 
 

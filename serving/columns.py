@@ -1,53 +1,138 @@
-"""From JSON values to the columns that an engine reads: every protocol passes through here."""
+"""From decoded values to the columns that an engine reads: every protocol passes through here."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from core.bundle import Input
-from serving.errors import bad
+import numpy as np
 
-Columns = dict[str, list[Any]]
+from core.bundle import Input
+from core.engines import Column, Columns
+from serving.errors import RequestError, bad
+
 EXPECTED = {"FP64": "a number", "BYTES": "a string"}
 SEEN = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", int: "an integer", float: "a number", type(None): "null"}
+ROWS_LIMIT = 250_000  # of one request
+EXACT = 2**53  # up to here every integer has a 64-bit float
+Kinds = frozenset[type]
+NUMBERS: Kinds = frozenset({float, int, bool, type(None)})
+PLAIN_NUMBERS: Kinds = frozenset({float, bool, type(None)})
+TEXTS: Kinds = frozenset({str, type(None)})
 
 
-def from_records(records: Sequence[Any], inputs: Sequence[Input]) -> Columns:
-    """Turn rows that are objects (`{"hour": 5, ...}`) into checked columns."""
-    names = [item.name for item in inputs]
-    for number, row in enumerate(records):
-        if not isinstance(row, dict):
-            raise bad(f"row {number}: expected an object with the columns {', '.join(names)}, got {SEEN[type(row)]}")
-        if row.keys() != set(names):
-            raise bad(f"row {number}: {_name_problem(names, row)}")
-    return from_columns({name: [row[name] for row in records] for name in names}, inputs)
+class Schema:
+    """The columns of a model, and what may be in them."""
+
+    def __init__(self, inputs: Sequence[Input]) -> None:
+        self.inputs = tuple(inputs)
+        self.names = [item.name for item in inputs]
+        self.datatypes = {item.name: item.datatype for item in inputs}
+        self.places = {name: place for place, name in enumerate(self.names)}
+        self._allowed = [TEXTS if item.datatype == "BYTES" else NUMBERS for item in inputs]
+        self._plain = [TEXTS if item.datatype == "BYTES" else PLAIN_NUMBERS for item in inputs]
+        self._known: dict[tuple[type, ...], list[int]] = {}
+
+    def from_records(self, records: Sequence[Any]) -> Columns:
+        """Turn rows that are objects (`{"hour": 5, ...}`) into checked columns."""
+        names, width = self.names, len(self.names)
+        try:
+            rows = [[row[name] for name in names] for row in records if len(row) == width]
+        except (KeyError, TypeError, IndexError):
+            rows = []
+        if len(rows) != len(records):
+            self._refuse_record(records)
+        return self._from_rows(rows)
+
+    def from_rows(self, rows: Sequence[Any], names: Sequence[str]) -> Columns:
+        """Turn rows that are lists, in the order of `names`, into checked columns."""
+        width = len(names)
+        if not all(type(row) is list and len(row) == width for row in rows):
+            _refuse_row(rows, names)
+        if names == self.names:
+            return self._from_rows(rows)
+        if len(set(names)) != width:
+            raise bad(f"column {next(name for name in names if names.count(name) > 1)} is named twice")
+        return self.from_columns(dict(zip(names, zip(*rows, strict=True) if rows else ((),) * width, strict=True)))
+
+    def from_columns(self, columns: Mapping[str, Column]) -> Columns:
+        """Check names, lengths and values, and put the columns into the order of training."""
+        if columns.keys() != self.places.keys():
+            raise bad(_name_problem(self.names, columns))
+        ordered = [columns[name] for name in self.names]
+        length = len(ordered[0])
+        for name, column in zip(self.names, ordered, strict=True):
+            if len(column) != length:
+                raise bad(f"column {name} has {len(column)} rows, column {self.names[0]} has {length}")
+        return self._checked(ordered, length)
+
+    def _from_rows(self, rows: Sequence[Sequence[Any]]) -> Columns:
+        return self._checked(list(zip(*rows, strict=True)), len(rows))
+
+    def _checked(self, columns: list[Column], rows: int) -> Columns:
+        """Return the columns if each value fits; a single row's types, once seen, are not looked at one by one."""
+        if rows == 0:
+            raise bad("there are no rows: send at least one")
+        if rows > ROWS_LIMIT:
+            raise RequestError(413, f"{rows} rows are more than {ROWS_LIMIT}: send fewer a request")
+        if rows == 1:
+            kinds = tuple([type(column[0]) for column in columns])
+            places = self._known.get(kinds)
+            if places is None:
+                places = self._places(columns)
+                if len(self._known) < 1000:
+                    self._known[kinds] = places
+        else:
+            places = self._places(columns)
+        for place in places:
+            _require_exact(self.names[place], columns[place])
+        return columns
+
+    def _places(self, columns: list[Column]) -> list[int]:
+        """Return the columns that hold whole numbers, which may be too large; refuse a value of a wrong type."""
+        whole = []
+        for place, column in enumerate(columns):
+            if isinstance(column, np.ndarray):
+                _require_finite(self.names[place], column)
+                continue
+            kinds = set(map(type, column))
+            if not kinds <= self._plain[place]:
+                if not kinds <= self._allowed[place]:
+                    _refuse_value(self.inputs[place], column, self._allowed[place])
+                whole.append(place)
+        return whole
+
+    def _refuse_record(self, records: Sequence[Any]) -> None:
+        for number, row in enumerate(records):
+            if not isinstance(row, dict):
+                raise bad(f"row {number}: expected an object with the columns {', '.join(self.names)}, got {SEEN[type(row)]}")
+            if row.keys() != self.places.keys():
+                raise bad(f"row {number}: {_name_problem(self.names, row)}")
 
 
-def from_rows(rows: Sequence[Any], names: Sequence[str], inputs: Sequence[Input]) -> Columns:
-    """Turn rows that are lists, in the order of `names`, into checked columns."""
+def _refuse_row(rows: Sequence[Any], names: Sequence[str]) -> None:
     for number, row in enumerate(rows):
         if not isinstance(row, list):
             raise bad(f"row {number}: expected a list of {len(names)} values, got {SEEN[type(row)]}")
         if len(row) != len(names):
             raise bad(f"row {number}: {len(row)} values for {len(names)} columns ({', '.join(names)})")
-    if len(set(names)) != len(names):
-        raise bad(f"column {next(name for name in names if names.count(name) > 1)} is named twice")
-    return from_columns({name: [row[place] for row in rows] for place, name in enumerate(names)}, inputs)
 
 
-def from_columns(columns: dict[str, list[Any]], inputs: Sequence[Input]) -> Columns:
-    """Check names, lengths and values, and put the columns into the order of training."""
-    names = [item.name for item in inputs]
-    if columns.keys() != set(names):
-        raise bad(_name_problem(names, columns))
-    length = len(columns[names[0]])
-    for name in names:
-        if len(columns[name]) != length:
-            raise bad(f"column {name} has {len(columns[name])} rows, column {names[0]} has {length}")
-    if length == 0:
-        raise bad("there are no rows: send at least one")
-    return {item.name: _values(item, columns[item.name]) for item in inputs}
+def _refuse_value(item: Input, column: Column, allowed: Kinds) -> None:
+    row = next(number for number, value in enumerate(column) if type(value) not in allowed)
+    raise bad(f"row {row}, column {item.name}: expected {EXPECTED[item.datatype]} or null, got {SEEN[type(column[row])]}")
+
+
+def _require_exact(name: str, column: Column) -> None:
+    for row, value in enumerate(column):
+        if type(value) is int and not -EXACT <= value <= EXACT and float(value) != value:
+            raise bad(f"row {row}, column {name}: {value} has no exact 64-bit float: send it as one")
+
+
+def _require_finite(name: str, column: np.ndarray[Any, Any]) -> None:
+    infinite = np.isinf(column)
+    if infinite.any():
+        raise bad(f"row {int(infinite.argmax())}, column {name}: expected a finite number, got infinity (a missing value is NaN)")
 
 
 def _name_problem(expected: Sequence[str], given: Collection[str]) -> str:
@@ -55,19 +140,3 @@ def _name_problem(expected: Sequence[str], given: Collection[str]) -> str:
     if missing is not None:
         return f"column {missing} is missing: the model reads {', '.join(expected)} (null where a value is not known)"
     return f"column {next(name for name in given if name not in expected)} is unknown: the model reads {', '.join(expected)}"
-
-
-def _values(item: Input, values: list[Any]) -> list[Any]:
-    allowed: set[type] = {str, type(None)} if item.datatype == "BYTES" else {float, int, bool, type(None)}
-    kinds = set(map(type, values))
-    if not kinds <= allowed:
-        row = next(number for number, value in enumerate(values) if type(value) not in allowed)
-        raise bad(f"row {row}, column {item.name}: expected {EXPECTED[item.datatype]} or null, got {SEEN[type(values[row])]}")
-    return values if item.datatype == "BYTES" or not kinds & {int, bool} else [_exact(item, row, value) for row, value in enumerate(values)]
-
-
-def _exact(item: Input, row: int, value: float | None) -> float | None:
-    number = None if value is None else float(value)
-    if number != value:
-        raise bad(f"row {row}, column {item.name}: {value} has no exact 64-bit float: send it as one")
-    return number

@@ -1,11 +1,14 @@
 """Leaving without losing a request: the server answers on for a while, and asks every client to come back elsewhere."""
 
+import asyncio
 import os
 import time
 from types import FrameType
 
 import uvicorn
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.connection import cut_off_slow
+from serving.metrics import Metrics
 
 
 class Drain:
@@ -37,9 +40,9 @@ class Drain:
 class Server(uvicorn.Server):
     """uvicorn, which closes after the drain instead of at once; then it answers what is in flight."""
 
-    def __init__(self, config: uvicorn.Config, drain: Drain) -> None:
+    def __init__(self, config: uvicorn.Config, drain: Drain, metrics: Metrics) -> None:
         super().__init__(config)
-        self._drain = drain
+        self._drain, self._metrics = drain, metrics
 
     def handle_exit(self, sig: int, _: FrameType | None) -> None:
         """Begin to drain at the first signal, end the process at the second."""
@@ -49,18 +52,6 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Say whether it is time to close; asked ten times a second."""
+        if counter % 10 == 0:
+            self._metrics.cut_off += cut_off_slow(self.server_state.connections, asyncio.get_running_loop().time())
         return await super().on_tick(counter) or self._drain.over
-
-
-def dismissing(app: ASGIApp, drain: Drain) -> ASGIApp:
-    """Have each response of a server that leaves close its connection: the client's next one leads to another server."""
-
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        async def dismiss(message: Message) -> None:
-            if drain.begun and message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"connection", b"close")]
-            await send(message)
-
-        await app(scope, receive, dismiss)
-
-    return answer

@@ -10,9 +10,14 @@ class RequestError(Exception):
         super().__init__(message)
         self.status = status
         self.message = message
-        self.headers = headers
+        self.headers = dict(headers or {})
 
 
 def bad(message: str) -> RequestError:
     """Return the error of a malformed request (400)."""
     return RequestError(400, message)
+
+
+def busy(message: str) -> RequestError:
+    """Return the error of a request that may be sent again in a second (503)."""
+    return RequestError(503, message, {"retry-after": "1"})

@@ -4,9 +4,10 @@ import logging
 from dataclasses import dataclass
 
 from core.bundle import Golden, Manifest, differences, unpack
+from core.engines import Engine, load_engine
 from core.errors import UserError
 from core.storage import read
-from serving.engine import Engine, load_engine
+from serving.columns import Schema
 
 SHOWN = 10
 
@@ -32,7 +33,9 @@ class Model:
 
     version: Version
     manifest: Manifest
+    golden: Golden
     engine: Engine
+    schema: Schema
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -48,8 +51,8 @@ def load(version: Version) -> Model:
     """
     bundle = unpack(read(version.uri), version.digest)
     try:
-        model = Model(version, bundle.manifest, load_engine(bundle))
-        wrong = replay(model, bundle.golden)
+        model = Model(version, bundle.manifest, bundle.golden, load_engine(bundle), Schema(bundle.manifest.inputs))
+        wrong = replay(model)
     except UserError:
         raise
     except Exception as error:  # whatever a model of another scikit-learn raises; its message may hold feature values
@@ -60,12 +63,13 @@ def load(version: Version) -> Model:
     return model
 
 
-def replay(model: Model, golden: Golden) -> list[str]:
+def replay(model: Model) -> list[str]:
     """Ask the model its golden rows and return what differs, a line a row."""
+    golden = model.golden
     if not golden.rows:
         raise UserError(f"{model.version} is not served: it has no golden rows to prove it with; register it again")
-    columns = {item.name: [row.get(item.name) for row in golden.rows] for item in model.manifest.inputs}
-    answers = model.engine.answer(columns, model.outputs)
+    columns = [[row.get(name) for row in golden.rows] for name in model.schema.names]
+    answers = model.engine.answer([model.engine.table(columns)], model.outputs)
     proba = answers["predict_proba"].tolist() if "predict_proba" in answers else None
     return differences(golden, answers["predict"].tolist(), proba)
 
@@ -78,5 +82,6 @@ def _list(lines: list[str]) -> str:
 def _unusable(version: Version, manifest: Manifest, error: str) -> str:
     from importlib.metadata import version as installed
 
-    there, here = manifest.versions.get("scikit-learn", "an unknown version"), installed("scikit-learn")
-    return f"{version} cannot answer its golden rows ({error}): it was trained with scikit-learn {there}, this server has {here}; train it again"
+    package = {"onnx": "onnxruntime"}.get(manifest.engine, "scikit-learn")
+    there, here = manifest.versions.get(package, "an unknown version"), installed(package)
+    return f"{version} cannot answer its golden rows ({error}): it was registered with {package} {there}, this server has {here}; train it again"

@@ -1,34 +1,72 @@
-"""MLflow's scoring protocol, JSON: what `/invocations` of `mlflow models serve` takes and gives."""
+"""MLflow's scoring protocol: what `/invocations` of `mlflow models serve` takes and gives, in JSON and in CSV."""
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable
 from typing import Any
 
+import orjson
+
 from core.bundle import Input
-from serving.columns import SEEN, Columns, from_columns, from_records, from_rows
-from serving.errors import bad
+from core.engines import Answers, Columns
+from serving.body import CSV, JSON, content_type, parse_json
+from serving.columns import SEEN, Schema
+from serving.errors import RequestError, bad
 from serving.model import Model
+from serving.query import Headers, Query, Reply, json_reply, plain
 
+SPLIT = {"columns", "data", "index"}
 METHOD = "predict_method"
+PREDICT = ("predict",)
+ERROR_CODES = {400: "BAD_REQUEST", 404: "RESOURCE_DOES_NOT_EXIST", 500: "INTERNAL_ERROR", 503: "TEMPORARILY_UNAVAILABLE"}
 
 
-def invoke(model: Model, request: Any) -> dict[str, Any]:
-    """Answer one scoring request.
+def parse(model: Model, body: bytes, headers: Headers) -> Query:
+    """Understand one scoring request.
 
     Raises:
         RequestError: It does not fit the protocol or the model.
     """
+    if content_type(headers, JSON, CSV) == CSV:
+        return Query(_csv(body, model.schema), PREDICT, _predictions)
+    request = parse_json(body)
+    if type(request) is dict and len(request) == 1:
+        ((form, document),) = request.items()
+        if form in FORMS:
+            return Query(FORMS[form](document, model.schema), PREDICT, _predictions)
+    return _general(model, request)
+
+
+def error(problem: RequestError) -> bytes:
+    """Write an error as MLflow's clients read it."""
+    return orjson.dumps({"error_code": ERROR_CODES.get(problem.status, "BAD_REQUEST"), "message": problem.message})
+
+
+def instances(document: Any, schema: Schema) -> Columns:
+    """Read rows, each a list in the order of training or an object."""
+    if type(document) is list and document and type(document[0]) is list:
+        return schema.from_rows(document, schema.names)
+    return _records(document, schema)
+
+
+def _general(model: Model, request: Any) -> Query:
+    """Understand a request that holds more than rows, or nothing that can be understood."""
     forms = ", ".join(FORMS)
     if not isinstance(request, dict):
         raise bad(f"the body is {SEEN[type(request)]}, not an object: send one with {forms}")
-    given = [form for form in FORMS if form in request]
+    given = [form for form in request if form in FORMS]
     unknown = next((key for key in request if key not in FORMS and key not in ("params", "signature_name")), None)
     if len(given) != 1 or unknown is not None:
         raise bad(f"{unknown} is unknown: send one of {forms}" if unknown is not None else f"send exactly one of {forms}, not {len(given)}")
     method = _method(request.get("params"), model)
-    answers = model.engine.answer(FORMS[given[0]](request[given[0]], model.manifest.inputs), [method])
-    return {"predictions": answers[method].tolist()}
+    columns = FORMS[given[0]](request[given[0]], model.schema)
+    return Query(columns, (method,), lambda answers: json_reply({"predictions": plain(answers[method])}))
+
+
+def _predictions(answers: Answers) -> Reply:
+    return json_reply({"predictions": plain(answers["predict"])})
 
 
 def _method(params: Any, model: Model) -> str:
@@ -40,39 +78,66 @@ def _method(params: Any, model: Model) -> str:
     return str(method)
 
 
-def _split(document: Any, inputs: tuple[Input, ...]) -> Columns:
-    if not isinstance(document, dict) or not {"columns", "data"} <= document.keys() <= {"columns", "data", "index"}:
+def _split(document: Any, schema: Schema) -> Columns:
+    if type(document) is not dict or document.keys() - SPLIT or "columns" not in document or "data" not in document:
         raise bad('dataframe_split has to be {"columns": [...], "data": [[...], ...]}')
     names, rows = document["columns"], document["data"]
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or not isinstance(rows, list):
+    if type(rows) is not list or (names != schema.names and not (type(names) is list and all(isinstance(name, str) for name in names))):
         raise bad("dataframe_split: columns has to be a list of names and data a list of rows")
-    return from_rows(rows, names, inputs)
+    return schema.from_rows(rows, names)
 
 
-def _records(document: Any, inputs: tuple[Input, ...]) -> Columns:
-    if not isinstance(document, list):
+def _records(document: Any, schema: Schema) -> Columns:
+    if type(document) is not list:
         raise bad(f"expected a list of rows, got {SEEN[type(document)]}")
-    return from_records(document, inputs)
+    return schema.from_records(document)
 
 
-def _instances(document: Any, inputs: tuple[Input, ...]) -> Columns:
-    if isinstance(document, list) and document and isinstance(document[0], list):
-        return from_rows(document, [item.name for item in inputs], inputs)
-    return _records(document, inputs)
-
-
-def _inputs(document: Any, inputs: tuple[Input, ...]) -> Columns:
-    if not isinstance(document, dict):
-        return _instances(document, inputs)
+def _inputs(document: Any, schema: Schema) -> Columns:
+    if type(document) is not dict:
+        return instances(document, schema)
     for name, values in document.items():
-        if not isinstance(values, list):
+        if type(values) is not list:
             raise bad(f"column {name}: expected a list of values, got {SEEN[type(values)]}")
-    return from_columns(document, inputs)
+    return schema.from_columns(document)
 
 
-FORMS: dict[str, Callable[[Any, tuple[Input, ...]], Columns]] = {
+def _csv(body: bytes, schema: Schema) -> Columns:
+    """Read a table with a line of names; an empty field is a missing value."""
+    try:
+        lines = list(csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True))
+    except (UnicodeDecodeError, csv.Error) as problem:
+        raise bad(f"the body is not CSV in UTF-8: {problem}") from problem
+    if not lines:
+        raise bad("the body is empty: send a line of column names and a line a row")
+    names, rows = lines[0], [line for line in lines[1:] if line]
+    for number, row in enumerate(rows):
+        if len(row) != len(names):
+            raise bad(f"row {number}: {len(row)} values for {len(names)} columns ({', '.join(names)})")
+    if len(set(names)) != len(names):
+        raise bad(f"column {next(name for name in names if names.count(name) > 1)} is named twice")
+    columns = dict(zip(names, zip(*rows, strict=True) if rows else ((),) * len(names), strict=True))
+    inputs = {item.name: item for item in schema.inputs}
+    return schema.from_columns({name: [_field(inputs.get(name), row, text) for row, text in enumerate(column)] for name, column in columns.items()})
+
+
+def _field(item: Input | None, row: int, text: str) -> float | str | None:
+    if text == "":
+        return None
+    if item is None or item.datatype == "BYTES":
+        return text
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("inf")
+    if number in (float("inf"), -float("inf")):
+        raise bad(f"row {row}, column {item.name}: expected a finite number or nothing, got a string")
+    return number
+
+
+FORMS: dict[str, Callable[[Any, Schema], Columns]] = {
     "dataframe_split": _split,
     "dataframe_records": _records,
-    "instances": _instances,
+    "instances": instances,
     "inputs": _inputs,
 }

@@ -16,8 +16,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from serving.columns import Columns
-    from serving.engine import Answers
+    from core.engines import Columns
+    from core.engines import Answers
     from serving.model import Model
 
 LIFETIME = 10  # seconds of a server that crashes

@@ -74,7 +74,8 @@ def test_golden_rows_that_differ_are_never_served(launcher: Launcher, wine: Trai
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        pytest.param({"manifest": {"engine": "onnx"}}, "needs the engine onnx", id="unknown engine"),
+        pytest.param({"manifest": {"engine": "abacus"}}, "needs the engine abacus", id="unknown engine"),
+        pytest.param({"manifest": {"engine": "onnx"}}, "cannot answer its golden rows", id="no ONNX graph"),
         pytest.param({"golden": {"rows": [], "predict": [], "predict_proba": []}}, "has no golden rows", id="no golden rows"),
         pytest.param({"manifest": {"inputs": ()}}, "cannot answer its golden rows", id="an engine that fails"),
     ],
@@ -123,7 +124,8 @@ def test_a_server_is_alive_before_it_is_ready(launcher: Launcher, wine: Trained)
     server.wait_until_ready()
 
     assert (live.status_code, ready.status_code, refused.status_code) == (200, 503, 503)
-    assert refused.json() == {"error": "wine version 3 is loading: try again in a moment"}
+    assert refused.json()["message"] == "wine version 3 is loading: try again in a moment"
+    assert refused.headers["retry-after"] == "1"
     assert httpx.get(f"{server.url}/ping").status_code == 200
 
 

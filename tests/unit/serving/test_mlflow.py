@@ -91,14 +91,14 @@ def test_a_malformed_request_is_refused_with_its_place(wine_server: Running, bod
     response = invoke(wine_server, body)
 
     assert response.status_code == 400
-    assert sentence in response.json()["error"]
+    assert sentence in response.json()["message"]
 
 
 def test_a_regression_has_no_probabilities(diabetes_server: Running, diabetes: Trained) -> None:
     response = invoke(diabetes_server, {"instances": diabetes.rows(0), "params": {"predict_method": "predict_proba"}})
 
     assert response.status_code == 400
-    assert "has to be one of predict" in response.json()["error"]
+    assert "has to be one of predict" in response.json()["message"]
 
 
 @pytest.mark.parametrize("path", ["/ping", "/health", "/version"])

@@ -145,7 +145,7 @@ def test_server_and_model_are_described(wine_server: Running, path: str) -> None
 def test_the_server_names_the_version_of_the_project(wine_server: Running) -> None:
     response = httpx.get(f"{wine_server.url}/v2")
 
-    assert response.json() == {"name": "kubeflow-mlops-template", "version": version("kubeflow-mlops-template"), "extensions": []}
+    assert response.json() == {"name": "kubeflow-mlops-template", "version": version("kubeflow-mlops-template"), "extensions": ["binary_tensor_data"]}
 
 
 @pytest.mark.parametrize("path", ["/v2/models/other", "/v2/models/wine/versions/4", "/v2/models/other/ready"])

@@ -1,0 +1,144 @@
+"""What turns rows into answers: ONNX Runtime or scikit-learn, one interface. Training proves an engine with the code that serves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Sequence
+from itertools import chain
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.bundle import Bundle, frame, load_model
+from core.errors import UserError
+
+Column = Sequence[Any] | NDArray[Any]
+Columns = Sequence[Column]  # one an input, in the order of training; None is missing
+Answers = dict[str, NDArray[Any]]
+LARGEST = float(np.finfo(np.float32).max)  # many of scikit-learn's estimators refuse more than that
+
+
+class Engine(Protocol):
+    """A loaded model, safe to call from several threads."""
+
+    name: str
+
+    def table(self, columns: Columns) -> Any:
+        """Put the checked rows of one request into the form that this engine reads."""
+        ...
+
+    def answer(self, tables: Sequence[Any], outputs: Collection[str]) -> Answers:
+        """Compute the named outputs of all tables, one row after the other.
+
+        Args:
+            tables: What `table` returned.
+            outputs: `predict`, `predict_proba` or both; there may be more in the answer.
+
+        Raises:
+            ValueError: The model refuses a row of them.
+        """
+        ...
+
+
+class OnnxEngine:
+    """The pipeline as an ONNX graph in float64, run by ONNX Runtime on the calling thread.
+
+    The graph reads one matrix [rows, inputs]. A text column travels in it as the place of the value in the column's vocabulary,
+    which the graph's metadata hold: the first number after the vocabulary is a value that training never saw, the second a missing one.
+    They also name the numeric columns without which scikit-learn gives no answer.
+    """
+
+    name = "onnx"
+
+    def __init__(self, bundle: Bundle) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.enable_cpu_mem_arena = False  # it would keep what the largest batch needed
+        options.log_severity_level = 3
+        session = onnxruntime.InferenceSession(bundle.onnx, options, providers=["CPUExecutionProvider"])
+        metadata = session.get_modelmeta().custom_metadata_map
+        vocabularies, self._required = json.loads(metadata["vocabularies"]), json.loads(metadata.get("required", "[]"))
+        self._codes = [_Codes(vocabularies[item.name]) if item.datatype == "BYTES" else None for item in bundle.manifest.inputs]
+        self._outputs = [item.name for item in bundle.manifest.outputs]
+        self._classes: NDArray[Any] | None = None if bundle.manifest.classes is None else np.array(bundle.manifest.classes, dtype=_dtype(bundle))
+        self._run = session.run
+
+    def table(self, columns: Columns) -> NDArray[np.float64]:
+        """See `Engine.table`."""
+        if len(columns[0]) == 1:
+            row = [column[0] if codes is None else codes[column[0]] for codes, column in zip(self._codes, columns, strict=True)]
+            return np.array([row], dtype=np.float64)
+        numbers = [column if codes is None else list(map(codes.__getitem__, column)) for codes, column in zip(self._codes, columns, strict=True)]
+        return np.array(numbers, dtype=np.float64).T
+
+    def answer(self, tables: Sequence[NDArray[np.float64]], outputs: Collection[str]) -> Answers:  # noqa: ARG002
+        """See `Engine.answer`; all outputs are computed, as they cost nothing more."""
+        rows = np.concatenate(tables) if len(tables) > 1 else tables[0]
+        if np.fmax.reduce(np.abs(rows), axis=None) > LARGEST:
+            raise ValueError(f"a number is beyond {LARGEST:.2g}")
+        if self._required and np.isnan(rows[:, self._required]).any():
+            raise ValueError("a number is missing that the model cannot do without")
+        answers = dict(zip(self._outputs, self._run(self._outputs, {"rows": rows}), strict=True))
+        if self._classes is not None:
+            answers["predict"] = self._classes[answers["predict"]]
+        return answers
+
+
+class ScikitLearnEngine:
+    """The fitted pipeline itself, run by scikit-learn."""
+
+    name = "scikit-learn"
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._inputs = bundle.manifest.inputs
+        self._transform, self._model = _parts(load_model(bundle.model))
+
+    def table(self, columns: Columns) -> Columns:
+        """See `Engine.table`."""
+        return columns
+
+    def answer(self, tables: Sequence[Columns], outputs: Collection[str]) -> Answers:
+        """See `Engine.answer`."""
+        columns = {item.name: list(chain.from_iterable(table[place] for table in tables)) for place, item in enumerate(self._inputs)}
+        prepared = self._transform(frame(columns, self._inputs))
+        return {output: np.asarray(getattr(self._model, output)(prepared)) for output in outputs}
+
+
+def load_engine(bundle: Bundle) -> Engine:
+    """Return the engine that the bundle was registered for.
+
+    Raises:
+        UserError: This server does not have it, or it cannot read the model.
+    """
+    engines: dict[str, Callable[[Bundle], Engine]] = {OnnxEngine.name: OnnxEngine, ScikitLearnEngine.name: ScikitLearnEngine}
+    if bundle.manifest.engine not in engines:
+        raise UserError(
+            f"the model needs the engine {bundle.manifest.engine}, this server has {', '.join(engines)}: use the image it was registered with"
+        )
+    return engines[bundle.manifest.engine](bundle)
+
+
+class _Codes(dict[str | None, int]):
+    """The number of each value of a vocabulary, of a missing one, and of one that training never saw."""
+
+    def __init__(self, vocabulary: Sequence[str]) -> None:
+        super().__init__({value: place for place, value in enumerate(vocabulary)} | {None: len(vocabulary) + 1})
+
+    def __missing__(self, _: Any) -> int:
+        return len(self) - 1
+
+
+def _dtype(bundle: Bundle) -> type:
+    return object if isinstance((bundle.manifest.classes or (0,))[0], str) else type((bundle.manifest.classes or (0,))[0])
+
+
+def _parts(pipeline: Any) -> tuple[Callable[[Any], Any], Any]:
+    """Split off the last step, so that both outputs share one pass through the preprocessing, which is most of the time."""
+    from sklearn.pipeline import Pipeline
+
+    if isinstance(pipeline, Pipeline) and len(pipeline) > 1:
+        return pipeline[:-1].transform, pipeline[-1]
+    return lambda table: table, pipeline

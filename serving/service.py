@@ -1,0 +1,78 @@
+"""The state of a server: the one version that it is for, and everything that answers for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from serving.access_log import AccessLog
+from serving.batching import Batcher
+from serving.body import Bodies
+from serving.drain import Drain
+from serving.errors import RequestError, busy
+from serving.metrics import Metrics
+from serving.model import Model, Version
+from serving.settings import Settings
+
+if TYPE_CHECKING:
+    from serving.prediction_log import PredictionLog
+
+
+class Service:
+    """The version that this process is for, and its model once that is proved."""
+
+    def __init__(self, version: Version, settings: Settings, drain: Drain) -> None:
+        self.version, self.settings, self.drain = version, settings, drain
+        self.metrics, self.bodies, self.access_log = Metrics(), Bodies(), AccessLog(settings.access_log)
+        self.model: Model | None = None
+        self.batcher: Batcher | None = None
+        self.log: PredictionLog | None = None
+        self.headers = [(b"x-model-version", version.version.encode("latin-1"))]
+        self.below = f"/{version.name}"
+
+    def open(self, model: Model) -> None:
+        """Take requests for a model from now on."""
+        self.metrics.expect(model.manifest, model.golden)
+        self.batcher = Batcher(model.engine, self.metrics.batch)
+        if self.settings.prediction_log:
+            from serving.prediction_log import PredictionLog
+
+            self.log = PredictionLog(self.version, model.manifest, self.settings.prediction_log)
+            self.log.start()
+        self.headers = [*self.headers, (b"x-model-engine", model.engine.name.encode())]
+        self.model = model
+
+    def close(self) -> None:
+        """Write what is not written yet."""
+        if self.log:
+            self.log.close(self.settings.log_seconds)
+
+    def proved(self) -> Model:
+        """Return the model, or refuse: no request reaches an unproved one."""
+        if self.model is None:
+            raise busy(f"{self.version} is loading: try again in a moment")
+        return self.model
+
+    def check_ready(self) -> None:
+        """Refuse while the model is not proved, and when the server leaves: that goes on answering, but wants no new clients."""
+        self.proved()
+        if self.drain.begun:
+            raise busy(f"{self.version} leaves here: ask again, another server answers")
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it wants requests."""
+        return self.model is not None and not self.drain.begun
+
+    def check_name(self, name: str, version: str | None = None) -> None:
+        """Refuse what is asked of another model or version.
+
+        Raises:
+            RequestError: Not found (404).
+        """
+        if name != self.version.name or version not in (None, self.version.version):
+            raise RequestError(404, f"this server has {self.version}, not {name} version {version or 'any'}")
+
+    def description(self) -> dict[str, str]:
+        """Say what serves, in labels."""
+        known = {"engine": self.model.engine.name, "task": self.model.manifest.task} if self.model else {}
+        return {"name": self.version.name, "version": self.version.version, "digest": self.version.digest, **known}
