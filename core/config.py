@@ -172,10 +172,11 @@ class Limits(Frozen):
 
 
 class Serving(Frozen):
-    """What one model server may use on a cluster."""
+    """What one model server may use on a cluster, and how much of what it answers is kept."""
 
     cpu: Cpu = Field(default="1", description="Cores, such as 1 or 500m.")
     memory: Memory = Field(default="512Mi", description="Memory, such as 512Mi.")
+    log_predictions: float = Field(default=0.0, ge=0, le=1, description="Share of requests whose rows and answers go to s3://predictions, 0 to 1.")
 
 
 class UseCase(Frozen):

@@ -13,7 +13,7 @@ from minio.error import MinioException, S3Error
 
 from core.errors import UserError
 
-BUCKETS = ("data", "pipelines", "mlflow", "models")
+BUCKETS = ("data", "pipelines", "mlflow", "models", "predictions")
 ARTIFACTS = "s3://pipelines/kfp"  # of pipeline runs: defaultPipelineRoot in the ConfigMap kfp-launcher
 ENVIRONMENT = ("AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 

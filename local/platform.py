@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from components.deploy.local import LOG_SECONDS
 from core import processes
 from core.errors import UserError
 from core.processes import Process
@@ -72,12 +73,13 @@ def down() -> list[str]:
     if not home().exists():
         return []
     with _locked():
-        platform = load()
-        copies = {server.name: [server.process] for server in model_servers.recorded(home())}
-        copies |= {"mlflow": _copies("mlflow", platform.mlflow), "s3": _copies("s3", platform.s3)}
-        with ThreadPoolExecutor() as pool:
-            found = list(pool.map(_stop, copies.values()))
-    return [name for name, was_running in zip(copies, found, strict=True) if was_running]
+        platform, servers = load(), model_servers.recorded(home())
+        copies = {"mlflow": _copies("mlflow", platform.mlflow), "s3": _copies("s3", platform.s3)}
+        with ThreadPoolExecutor() as pool:  # first the model servers: they may have predictions to write to S3
+            found = list(pool.map(lambda server: processes.stop(server.process, LOG_SECONDS), servers))
+            found += pool.map(_stop, copies.values())
+    names = [*(server.name for server in servers), *copies]
+    return [name for name, was_running in zip(names, found, strict=True) if was_running]
 
 
 def status() -> list[ServerStatus]:

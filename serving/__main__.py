@@ -14,6 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from core.errors import UserError
+from serving import memory
 from serving.app import application
 from serving.connection import Connection
 from serving.drain import Drain, Server
@@ -34,6 +35,7 @@ def main() -> int:
     logging.getLogger("serving").setLevel(logging.INFO)
     for number in (signal.SIGTERM, signal.SIGINT):  # until uvicorn listens: a container's first process ignores what it does not handle
         signal.signal(number, lambda *_: sys.exit(0))
+    memory.bound()
     try:
         listener = _listen(arguments.host, arguments.port)
     except UserError as error:

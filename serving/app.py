@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version as installed
 from typing import Any
 
@@ -17,7 +17,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from core.errors import UserError
-from serving import VERSION
+from serving import NAME, VERSION, memory
 from serving.endpoint import Endpoint, respond
 from serving.errors import RequestError
 from serving.metrics import exposition
@@ -48,9 +48,10 @@ def application(service: Service, load: Callable[[Version], Model], fail: Callab
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with anyio.create_task_group() as background:
             background.start_soon(_load, service, load, fail)
-            yield
+            async with _grpc(service, fail):
+                yield
             background.cancel_scope.cancel()
-            await to_thread.run_sync(service.close)
+        await to_thread.run_sync(service.close)
 
     routes = [route for below in ("", service.below) for route in _routes(service, below)]
     routes.append(Route(service.below, _answering(service, _server)))
@@ -59,10 +60,24 @@ def application(service: Service, load: Callable[[Version], Model], fail: Callab
     return app
 
 
+@asynccontextmanager
+async def _grpc(service: Service, fail: Callable[[str], None]) -> AsyncIterator[None]:
+    async with AsyncExitStack() as stack:
+        if service.settings.grpc:
+            from serving import rpc
+
+            try:
+                await stack.enter_async_context(rpc.serve(service))
+            except UserError as error:
+                fail(str(error))
+        yield
+
+
 async def _load(service: Service, load: Callable[[Version], Model], fail: Callable[[str], None]) -> None:
     try:
         model = await to_thread.run_sync(load, service.version, abandon_on_cancel=True)
         service.open(model)
+        memory.settle()
         logger.info("ready: %s, %s, engine %s", service.version, service.version.digest, model.engine.name)
     except UserError as error:
         fail(str(error))
@@ -103,7 +118,7 @@ def _routes(service: Service, below: str) -> list[Route]:
 
 
 def _server(_: Service, __: Request) -> Reply:
-    return json_reply({"name": "kubeflow-mlops-template", "version": VERSION, "extensions": open_inference.EXTENSIONS})
+    return json_reply({"name": NAME, "version": VERSION, "extensions": open_inference.EXTENSIONS})
 
 
 def _live(_: Service, __: Request) -> Reply:

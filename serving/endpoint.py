@@ -47,7 +47,8 @@ class Endpoint:
             model = self._service.proved()
             query, table = await self._understood(model, headers, receive)
             rows = len(query.columns[0])
-            answers = await self._service.batcher.answer(table, rows, query.outputs)  # type: ignore[union-attr]
+            outputs = model.outputs if self._service.log else query.outputs
+            answers = await self._service.batcher.answer(table, rows, outputs)  # type: ignore[union-attr]
             status, reply = 200, await _written(query, answers, rows)
         except RequestError as problem:
             status, reply = problem.status, _refusal(problem, self._error)

@@ -78,7 +78,7 @@ def deployer(name: str, serving: Serving) -> Deployer[Any]:
     if "MLOPS_HOME" in os.environ:
         from components.deploy.local import LocalDeployer
 
-        return LocalDeployer(name)
+        return LocalDeployer(name, serving)
     if "KUBERNETES_SERVICE_HOST" in os.environ:
         from components.deploy.cluster.deployer import ClusterDeployer
 

@@ -13,11 +13,13 @@ from pathlib import Path
 import requests
 
 from core import processes
+from core.config import Serving
 from core.processes import Process
 from core.registry import Version
 
 STARTING = ".starting.json"  # a server that is not proven yet; what kills the deployer leaves it behind
 SECONDS = 60  # until a server is ready
+END_SECONDS, LOG_SECONDS = 10, 40  # that a server may take to end, and one that first has to write down what it predicted
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Served:
     digest: str
     port: int
     process: Process
+    log_predictions: float = 0.0  # not in what was written down before there was such a log
 
     @property
     def address(self) -> str:
@@ -63,8 +66,8 @@ class Served:
 class LocalDeployer:
     """Starts a server process a version, each on a port of its own; what serves is written down when it has been proven."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, serving: Serving) -> None:
+        self.name, self.log_predictions = name, serving.log_predictions
 
     @contextmanager
     def change(self) -> Iterator[None]:
@@ -80,13 +83,13 @@ class LocalDeployer:
         return served if served and processes.alive(served.process) else None
 
     def start(self, version: Version) -> Served:
-        """Start a server of a version and wait until it is ready; one that serves already is left as it is.
+        """Start a server of a version and wait until it is ready; one that serves already, with the same settings, is left as it is.
 
         Raises:
             UserError: It ended, or was not ready in time.
         """
-        now = self.serving()
-        return now if now and (now.version, now.digest) == (version.version, version.digest) else start(version)
+        now, asked = self.serving(), (version.version, version.digest, self.log_predictions)
+        return now if now and (now.version, now.digest, now.log_predictions) == asked else start(version, self.log_predictions)
 
     def switch(self, served: Served) -> None:
         """Do nothing: who asks names the port, and hears of it when it has been proven."""
@@ -116,8 +119,12 @@ class LocalDeployer:
             stop(left)
 
 
-def start(version: Version) -> Served:
+def start(version: Version, log_predictions: float) -> Served:
     """Start a server of a version on a port of its own and wait until it is ready.
+
+    Args:
+        version: What it serves.
+        log_predictions: Share of requests that it keeps in s3://predictions.
 
     Raises:
         UserError: It ended, or was not ready in time.
@@ -138,10 +145,11 @@ def start(version: Version) -> Served:
     ]
     root = str(Path(__file__).resolve().parents[2])
     environment = {key: value for key, value in os.environ.items() if key.startswith("AWS_") or key in ("PATH", "HOME", "LANG", "TMPDIR")}
+    environment |= {"PYTHONPATH": root, "PREDICTION_LOG": f"{log_predictions:g}"}
     log = _folder().parent / "logs" / f"serving-{version.name}-{version.version}.log"
     log.parent.mkdir(exist_ok=True)
-    process = processes.start(f"serving-{version.name}", [*command, "--port", str(port)], environment | {"PYTHONPATH": root}, log, cwd=Path(root))
-    served = Served(version.name, version.version, version.uri, version.digest, port, process)
+    process = processes.start(f"serving-{version.name}", [*command, "--port", str(port)], environment, log, cwd=Path(root))
+    served = Served(version.name, version.version, version.uri, version.digest, port, process, log_predictions)
     served.note(f"{version.name}{STARTING}")
     try:
         processes.wait_until(lambda: _is_ready(served), process, SECONDS, f"the server of {version.name}, version {version.version}")
@@ -153,7 +161,7 @@ def start(version: Version) -> Served:
 
 def stop(served: Served) -> None:
     """End a server after it has answered what it had begun."""
-    processes.stop(served.process)
+    processes.stop(served.process, LOG_SECONDS if served.log_predictions else END_SECONDS)
     starting = _read(f"{served.usecase}{STARTING}")
     if starting and starting.process == served.process:
         (_folder() / f"{served.usecase}{STARTING}").unlink()

@@ -77,9 +77,14 @@ def test_making_the_buckets_and_users_again_changes_nothing_but_what_was_changed
 @pytest.mark.parametrize(
     ("user", "allowed"),
     [
-        pytest.param("pipeline", {f"{verb} {bucket}" for verb in ("get", "list", "put") for bucket in ("data", "models", "pipelines")}, id="a step"),
+        pytest.param(
+            "pipeline",
+            {f"{verb} {bucket}" for verb in ("get", "list", "put") for bucket in ("data", "models", "pipelines")}
+            | {"get predictions", "list predictions"},
+            id="a step",
+        ),
         pytest.param("mlflow", {"get mlflow", "list mlflow", "put mlflow", "delete mlflow"}, id="MLflow"),
-        pytest.param("serving", {"get models"}, id="a model server"),
+        pytest.param("serving", {"get models", "put predictions"}, id="a model server"),
     ],
 )
 def test_a_user_of_the_storage_may_do_what_it_needs_and_nothing_else(

@@ -14,6 +14,7 @@ import requests
 from components.deploy import commands
 from components.deploy.local import STARTING, LocalDeployer, stop
 from core.bundle import Bundle, Golden, Label
+from core.config import Serving
 from core.errors import UserError
 from core.registry import Version
 from tests.deployer.contract import Refused
@@ -90,7 +91,7 @@ class ProcessBench:
 
     def answering(self) -> str:
         """The version that answers."""
-        served = LocalDeployer(self.name).serving()
+        served = LocalDeployer(self.name, Serving()).serving()
         return requests.get(f"{served.address}/v2/models/{self.name}", timeout=10).headers["x-model-version"] if served else ""
 
     def servers(self) -> set[str]:
@@ -109,8 +110,8 @@ class ProcessBench:
         """End whatever is left."""
         for begun in self.begun:
             begun.kill()
-        with LocalDeployer(self.name).change():  # ends what was started and not proven
-            served = LocalDeployer(self.name).serving()
+        with LocalDeployer(self.name, Serving()).change():  # ends what was started and not proven
+            served = LocalDeployer(self.name, Serving()).serving()
             if served:
                 stop(served)
 

@@ -91,7 +91,7 @@ def own(disk: Path) -> Iterator[Platform]:
 
 
 def serving(name: str) -> Served | None:
-    return LocalDeployer(name).serving()
+    return LocalDeployer(name, Serving()).serving()
 
 
 @pytest.fixture
@@ -319,7 +319,7 @@ def fill(disk: Path) -> Path:
 def test_of_two_runs_that_promote_at_once_exactly_one_wins_and_the_other_says_so(champion: Served) -> None:
     runs = [Running("run", "wine"), Running("run", "wine")]
 
-    with LocalDeployer("wine").change():  # nobody deploys until both want to
+    with LocalDeployer("wine", Serving()).change():  # nobody deploys until both want to
         for run in runs:
             run.at("deploy")
     won, lost = sorted((run.end() for run in runs), key=lambda shown: shown.code)

@@ -69,12 +69,18 @@ def test_it_may_run_again_with_the_same_end(server: str, users: Path) -> None:
     rules = root.get_bucket_lifecycle("pipelines")
     assert rules
     assert [rule.rule_id for rule in rules.rules] == ["artifacts-180-days"]
+    predictions = root.get_bucket_lifecycle("predictions")
+    assert predictions
+    assert [(rule.rule_id, rule.expiration and rule.expiration.days) for rule in predictions.rules] == [("predictions-180-days", 180)]
 
 
 ALLOWED = {
-    "pipeline": {(verb, bucket) for bucket in ("data", "pipelines", "models") for verb in ("list", "get", "put")},
+    "pipeline": {
+        *((verb, bucket) for bucket in ("data", "pipelines", "models") for verb in ("list", "get", "put")),
+        *((verb, "predictions") for verb in ("list", "get")),
+    },
     "mlflow": {(verb, "mlflow") for verb in ("list", "get", "put", "delete")},
-    "serving": {("get", "models")},
+    "serving": {("get", "models"), ("put", "predictions")},
 }
 
 

@@ -18,9 +18,9 @@ from minio.error import MinioException, S3Error
 from minio.lifecycleconfig import Expiration, LifecycleConfig, NoncurrentVersionExpiration, Rule
 from minio.versioningconfig import VersioningConfig
 
-VERSIONED = {"data": True, "pipelines": False, "mlflow": False, "models": True}
+VERSIONED = {"data": True, "pipelines": False, "mlflow": False, "models": True, "predictions": False}
 REPLACED_DAYS = 30  # how long a version of an object stays that was overwritten or deleted
-ARTIFACT_DAYS = 180  # how long the artifacts of a run stay
+EXPIRING = {"pipelines": ("artifacts", 180), "predictions": ("predictions", 180)}  # what goes by itself, and after how many days
 PATIENCE, PAUSE = 180, 2  # seconds
 
 
@@ -91,8 +91,9 @@ def rules(bucket: str) -> list[Rule]:
     if VERSIONED[bucket]:
         replaced = NoncurrentVersionExpiration(REPLACED_DAYS)
         found.append(Rule(ENABLED, Filter(prefix=""), f"replaced-{REPLACED_DAYS}-days", noncurrent_version_expiration=replaced))
-    if bucket == "pipelines":
-        found.append(Rule(ENABLED, Filter(prefix=""), f"artifacts-{ARTIFACT_DAYS}-days", expiration=Expiration(days=ARTIFACT_DAYS)))
+    if bucket in EXPIRING:
+        what, days = EXPIRING[bucket]
+        found.append(Rule(ENABLED, Filter(prefix=""), f"{what}-{days}-days", expiration=Expiration(days=days)))
     return found
 
 

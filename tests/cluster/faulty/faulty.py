@@ -11,12 +11,11 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from core.engines import Columns
     from core.engines import Answers
     from serving.model import Model
 
@@ -63,17 +62,14 @@ def slow() -> None:
 
 def wrong_version() -> None:
     """Answer in the name of another version."""
-    import serving.app
+    import serving.service
 
-    respond = serving.app._respond
+    class Otherwise(serving.service.Service):
+        def open(self, model: Model) -> None:
+            super().open(replace(model, version=replace(model.version, version=f"{model.version.version}0")))
+            self.headers = [(name, value + b"0" if name == b"x-model-version" else value) for name, value in self.headers]
 
-    def otherwise(*arguments: Any) -> Any:
-        response = respond(*arguments)
-        response.headers["x-model-version"] += "0"
-        return response
-
-    serving.app._respond = otherwise  # type: ignore[assignment]
-    change_model(lambda model: replace(model, version=replace(model.version, version=model.version.version + "0")))
+    serving.service.Service = Otherwise  # type: ignore[misc]
 
 
 def memory_hog() -> None:
@@ -105,12 +101,12 @@ class Faulty:
     """An engine that changes another's answers."""
 
     def __init__(self, model: Model, change: Callable[[Answers, Model], Answers]) -> None:
-        self.name = model.engine.name
+        self.name, self.table = model.engine.name, model.engine.table
         self._model, self._change = model, change
 
-    def answer(self, columns: Columns, outputs: Collection[str]) -> Answers:
-        """See `serving.engine.Engine`."""
-        return self._change(self._model.engine.answer(columns, outputs), self._model)
+    def answer(self, tables: Sequence[Any], outputs: Collection[str]) -> Answers:
+        """See `core.engines.Engine`."""
+        return self._change(self._model.engine.answer(tables, outputs), self._model)
 
 
 def wrong(answers: Answers, model: Model) -> Answers:

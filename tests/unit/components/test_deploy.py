@@ -15,6 +15,7 @@ from components.deploy.deploy import deploy, serve
 from components.deploy.local import STARTING, LocalDeployer, Served, start, stop
 from components.deploy.smoke import replay
 from core.bundle import Bundle
+from core.config import Serving
 from core.errors import UserError
 from core.processes import free_port
 from core.tracking import Run
@@ -50,7 +51,7 @@ class TestProcesses(Contract):
 
 
 def serving(name: str) -> Served:
-    served = LocalDeployer(name).serving()
+    served = LocalDeployer(name, Serving()).serving()
     assert served
     return served
 
@@ -72,7 +73,7 @@ def test_the_step_returns_the_address_and_notes_who_is_champion(name: str, bundl
 
 def test_a_server_that_a_killed_deployer_left_behind_is_written_down_and_ended_by_the_next(name: str, bundle: Bundle) -> None:
     first = models.published(bundle)
-    left = start(first)  # and the deployer dies here
+    left = start(first, 0)  # and the deployer dies here
     record = Path(os.environ["MLOPS_HOME"]) / "serving" / f"{name}{STARTING}"
     assert json.loads(record.read_text())["process"]["pid"] == left.process.pid
 
@@ -91,6 +92,31 @@ def test_a_champion_that_serves_is_left_as_it_is(name: str, bundle: Bundle) -> N
     assert serving(name) == before
 
 
+def test_a_champion_serves_on_with_the_log_that_its_config_asks_for(name: str, bundle: Bundle) -> None:
+    deploy(step(name), models.published(bundle).version)
+    before = serving(name)
+    logging = Run("serve", small.usecase().model_copy(update={"name": name, "serving": Serving(log_predictions=0.25)}))
+
+    address = serve(logging)
+
+    after = serving(name)
+    assert (before.log_predictions, after.log_predictions) == (0, 0.25)
+    assert psutil.Process(after.process.pid).environ()["PREDICTION_LOG"] == "0.25"
+    assert not psutil.pid_exists(before.process.pid)
+    assert serve(logging) == address
+    assert serving(name) == after
+
+
+def test_what_was_written_down_before_there_was_such_a_log_is_read(name: str, bundle: Bundle) -> None:
+    deploy(step(name), models.published(bundle).version)
+    before, record = serving(name), Path(os.environ["MLOPS_HOME"]) / "serving" / f"{name}.json"
+    record.write_text(json.dumps({key: value for key, value in json.loads(record.read_text()).items() if key != "log_predictions"}))
+
+    serve(step(name))
+
+    assert serving(name) == before
+
+
 def test_a_champion_whose_server_is_gone_serves_again(name: str, bundle: Bundle) -> None:
     deploy(step(name), models.published(bundle).version)
     stop(serving(name))
@@ -104,7 +130,7 @@ def test_a_champion_whose_server_is_gone_serves_again(name: str, bundle: Bundle)
 
 
 def test_without_a_champion_nothing_serves_also_not_what_a_killed_deployer_left(name: str, bundle: Bundle) -> None:
-    left = start(models.published(bundle))  # and the deployer dies here
+    left = start(models.published(bundle), 0)  # and the deployer dies here
     run = step(name)
 
     assert serve(run) == ""

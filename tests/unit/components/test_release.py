@@ -15,7 +15,7 @@ from core.registry import Version
 
 VERSION = Version("flights", "7", "s3://models/flights/ab.zip", "sha256:ab", "6", run="r", image="example/image:1f3a")
 SETTINGS = Settings("models", 2, 5, 12, 100, "ClusterIP")
-RESOURCES = Serving(cpu="750m", memory="640Mi")
+RESOURCES = Serving(cpu="750m", memory="640Mi", log_predictions=0.05)
 
 
 def release(version: Version = VERSION, resources: Serving = RESOURCES, settings: Settings = SETTINGS) -> Release:
@@ -31,11 +31,12 @@ def test_the_deployment_is_the_file_with_the_exact_version_in_it() -> None:
     made = release().deployment(3)
 
     values = {item["name"]: item.get("value") for item in container(made)["env"]}
-    assert {name: values[name] for name in ("MODEL_NAME", "MODEL_VERSION", "MODEL_URI", "MODEL_DIGEST")} == {
+    assert {name: values[name] for name in ("MODEL_NAME", "MODEL_VERSION", "MODEL_URI", "MODEL_DIGEST", "PREDICTION_LOG")} == {
         "MODEL_NAME": "flights",
         "MODEL_VERSION": "7",
         "MODEL_URI": "s3://models/flights/ab.zip",
         "MODEL_DIGEST": "sha256:ab",
+        "PREDICTION_LOG": "0.05",
     }
     assert container(made)["image"] == "example/image:1f3a"
     assert container(made)["resources"]["limits"] | {"ephemeral-storage": ""} == {"cpu": "750m", "memory": "640Mi", "ephemeral-storage": ""}
@@ -62,6 +63,7 @@ def test_everything_that_selects_pods_selects_those_of_the_release() -> None:
         pytest.param({"version": dataclasses.replace(VERSION, digest="sha256:cd")}, id="digest"),
         pytest.param({"version": dataclasses.replace(VERSION, image="example/image:2")}, id="image"),
         pytest.param({"resources": Serving(memory="1Gi")}, id="resources"),
+        pytest.param({"resources": Serving(cpu="750m", memory="640Mi", log_predictions=0.5)}, id="prediction log"),
         pytest.param({"settings": dataclasses.replace(SETTINGS, min_ready_seconds=1)}, id="settings"),
     ],
 )
