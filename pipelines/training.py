@@ -27,7 +27,7 @@ def training(usecase: UseCase, document: dict[str, Any], *, caching: bool = True
             model = steps.train(config=config, table=table.output)
             verdict = steps.evaluate(config=config, table=table.output, model=model.outputs["model"])
             with dsl.If(verdict.outputs["Output"] == True, name="better-than-champion"):  # noqa: E712  (kfp reads the comparison)
-                version = steps.register(config=config, model=model.outputs["model"], golden=verdict.outputs["golden"])
+                version = steps.register(config=config, table=table.output, model=model.outputs["model"], golden=verdict.outputs["golden"])
                 steps.deploy(config=config, version=version.output)
             with dsl.If(verdict.outputs["Output"] == False, name="champion-stays"):  # noqa: E712  (an Else would put both into one more group)
                 steps.serve(config=config)

@@ -9,8 +9,8 @@ from core.tables import SPLITS
 from core.tracking import notes
 
 
-def write(usecase: UseCase, version: Version, steps: list[dict[str, Any]]) -> str:
-    """Write the card in Markdown, from what the steps of the run left in MLflow."""
+def write(usecase: UseCase, version: Version, steps: list[dict[str, Any]], engine: str) -> str:
+    """Write the card in Markdown, from what the steps of the run left in MLflow and the engine that was chosen."""
     found = [notes(run) for run in steps]
     metrics, tags, parameters = ({key: value for note in found for key, value in note[section].items()} for section in ("metrics", "tags", "params"))
     title = METRICS[usecase.metric].title
@@ -26,6 +26,7 @@ def write(usecase: UseCase, version: Version, steps: list[dict[str, Any]]) -> st
         f"- Rows: {learnt} to learn from, {chosen} to choose by, {judged} to judge by",
         f"- Reads {len(usecase.features.names)} columns: {', '.join(usecase.features.names)}",
         f"- Data: SHA-256 `{tags.get('data.sha256', 'unknown')}`",
+        f"- Engine: {engine}",
         f"- Served form: `{version.uri}`, `{version.digest}`",
     ]
     return "\n".join(lines)

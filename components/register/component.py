@@ -6,11 +6,17 @@ from components.step import step
 
 
 @step
-def register(config: dict, model: dsl.Input[dsl.Model], golden: dsl.Input[dsl.Dataset]) -> str:  # type: ignore[type-arg]
+def register(
+    config: dict,  # type: ignore[type-arg]
+    table: dsl.Input[dsl.Dataset],
+    model: dsl.Input[dsl.Model],
+    golden: dsl.Input[dsl.Dataset],
+) -> str:
     """Register the challenger.
 
     Args:
         config: The use case.
+        table: The table that transform made: its test rows prove the served form.
         model: The challenger.
         golden: Rows and the answers that its served form must repeat; its metadata name the champion that it was judged against.
 
@@ -21,4 +27,4 @@ def register(config: dict, model: dsl.Input[dsl.Model], golden: dsl.Input[dsl.Da
     from core.tracking import record
 
     with record("register", config) as run:
-        return register(run, model.path, golden.path, golden.metadata["judged_against"])
+        return register(run, table.path, model.path, golden.path, golden.metadata["judged_against"])

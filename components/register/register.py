@@ -8,20 +8,25 @@ import numpy as np
 import sklearn
 
 from components.register.card import write
+from components.register.engine import choose
 from core import registry
 from core.bundle import Bundle, Golden, Input, Manifest, Output, differences, digest, dump_model, frame, load_model, pack, plain, unpack
 from core.config import UseCase
+from core.engines import OnnxEngine, ScikitLearnEngine, load_engine
 from core.errors import UserError
 from core.storage import write as store
-from core.tables import inputs
+from core.tables import examples, inputs
 from core.tracking import Run, identity, notes, run_id, steps
 
+TITLES = {OnnxEngine.name: "ONNX", ScikitLearnEngine.name: "scikit-learn"}
 
-def register(run: Run, model: str, golden: str, judged_against: str) -> str:
+
+def register(run: Run, table: str, model: str, golden: str, judged_against: str) -> str:
     """Register the challenger; a second time with the same model finds the version of the first.
 
     Args:
         run: The step's notes.
+        table: The table that transform made.
         model: The fitted pipeline, in skops' format.
         golden: Rows and answers of training, as JSON.
         judged_against: The champion that it was found better than, empty without one.
@@ -34,7 +39,8 @@ def register(run: Run, model: str, golden: str, judged_against: str) -> str:
     """
     usecase = run.usecase
     pipeline, expected = load_model(Path(model).read_bytes()), Golden(**json.loads(Path(golden).read_text()))
-    data = pack(served_form(usecase, pipeline, expected))
+    chosen = choose(served_form(usecase, pipeline, expected), pipeline, examples(table, usecase, "test")[0])
+    engine, data = chosen.bundle.manifest.engine, pack(chosen.bundle)
     prove(data, expected)
     uri = f"s3://models/{usecase.name}/{digest(data).removeprefix('sha256:')}.zip"
     store(uri, data, "application/zip")
@@ -42,22 +48,29 @@ def register(run: Run, model: str, golden: str, judged_against: str) -> str:
     number = version.version if version else _log_model(usecase, pipeline, expected, run)
     made, before = registry.Version(usecase.name, number, uri, digest(data), judged_against), steps(usecase)
     found = {key: value for step in before for key, value in notes(step)["tags"].items() if key in ("data.sha256", "reason")}
-    registry.tag(made, made.tags | {"kfp.pipeline_run_id": run_id(), "engine": "scikit-learn"} | found | identity())
-    registry.describe(made, write(usecase, made, before))
+    registry.tag(made, made.tags | {"kfp.pipeline_run_id": run_id(), "engine": engine} | found | identity())
+    registry.describe(made, write(usecase, made, before, chosen.sentence))
     registry.set_alias(usecase.name, "challenger", number)
     run.tags |= {"version": number, "digest": digest(data)}
-    run.metrics["served_form_mib"] = len(data) / 2**20
-    run.summary = f"version {number}, {len(data) / 1e3:,.0f} kB, {len(expected.rows)} golden rows repeated"
+    run.metrics |= {"served_form_mib": len(data) / 2**20} | ({} if chosen.error is None else {"served_form_error": chosen.error})
+    run.summary = f"version {number}, {len(data) / 1e3:,.0f} kB, {TITLES[engine]}, {len(expected.rows)} golden rows repeated"
     return number
 
 
 def served_form(usecase: UseCase, pipeline: Any, golden: Golden) -> Bundle:
-    """Put together what the server reads."""
+    """Put together what a server with scikit-learn reads."""
     classes = plain(pipeline.classes_) if hasattr(pipeline, "classes_") else None
-    answers = [Output("predict", _datatype(classes))] + ([Output("predict_proba", "FP64")] if classes else [])
+    answers = [Output("predict", _datatype(classes))] + ([Output("predict_proba", "FP64")] if hasattr(pipeline, "predict_proba") else [])
     versions = {"scikit-learn": sklearn.__version__, "numpy": np.__version__}
     manifest = Manifest(
-        usecase.name, usecase.task, usecase.target, "scikit-learn", inputs(usecase), tuple(answers), tuple(classes) if classes else None, versions
+        usecase.name,
+        usecase.task,
+        usecase.target,
+        ScikitLearnEngine.name,
+        inputs(usecase),
+        tuple(answers),
+        tuple(classes) if classes else None,
+        versions,
     )
     return Bundle(manifest, golden, dump_model(pipeline))
 
@@ -69,10 +82,11 @@ def prove(data: bytes, golden: Golden) -> None:
         UserError: They differ.
     """
     bundle = unpack(data, digest(data))
-    model = load_model(bundle.model)
-    rows = frame({item.name: [row[item.name] for row in golden.rows] for item in bundle.manifest.inputs}, bundle.manifest.inputs)
-    probabilities = plain(model.predict_proba(rows)) if golden.predict_proba else None
-    found = differences(golden, plain(model.predict(rows)), probabilities)
+    engine = load_engine(bundle)
+    asked = [output.name for output in bundle.manifest.outputs]
+    rows = engine.table([[row[item.name] for row in golden.rows] for item in bundle.manifest.inputs])
+    answers = engine.answer([rows], asked)
+    found = differences(golden, plain(answers["predict"]), plain(answers["predict_proba"]) if golden.predict_proba else None)
     if found:
         raise UserError(f"the served form answers otherwise than the model that was trained, so it is not registered: {'; '.join(found[:3])}")
 

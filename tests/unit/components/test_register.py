@@ -3,15 +3,21 @@
 import json
 import os
 import uuid
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import PolynomialFeatures
 
-from components.evaluate.golden import choose
+from components.evaluate.golden import choose as choose_golden
+from components.register.engine import choose
 from components.register.register import prove, register, served_form
 from core import registry, tracking
-from core.bundle import digest, load_model, pack, unpack
+from core.bundle import digest, dump_model, load_model, pack, unpack
 from core.errors import UserError
 from core.mlflow_api import call
 from core.storage import read
@@ -25,7 +31,7 @@ def golden_file(trained: Trained, folder: Path) -> str:
     model = load_model(Path(trained.model).read_bytes())
     rows, _ = examples(trained.table, trained.usecase, "test")
     path = folder / "golden.json"
-    path.write_text(json.dumps(asdict(choose(trained.usecase, rows, model))))
+    path.write_text(json.dumps(asdict(choose_golden(trained.usecase, rows, model))))
     return str(path)
 
 
@@ -35,7 +41,8 @@ def test_a_challenger_is_registered_with_signature_example_card_alias_and_served
     usecase = trained.named()
     golden = golden_file(trained, tmp_path)
 
-    number = register(Run("register", usecase), trained.model, golden, "")
+    run = Run("register", usecase)
+    number = register(run, trained.table, trained.model, golden, "")
 
     challenger = registry.aliased(usecase.name, "challenger")
     assert challenger and challenger.version == number == "1"
@@ -43,8 +50,11 @@ def test_a_challenger_is_registered_with_signature_example_card_alias_and_served
     assert [item.name for item in bundle.manifest.inputs] == list(usecase.features.names)
     found = call("GET", "model-versions/get", {"name": usecase.name, "version": number})["model_version"]
     assert f"target `{usecase.target}`" in found["description"]
+    assert "- Engine: ONNX Runtime, float64; " in found["description"]
+    assert " kB, ONNX, 40 golden rows repeated" in run.summary
+    assert run.metrics["served_form_error"] < 1e-12
     tags = {tag["key"]: tag["value"] for tag in found["tags"]}
-    assert (tags["kfp.pipeline_run_id"], tags["git.sha"], tags["engine"]) == (run_id, "0123abc", "scikit-learn")
+    assert (tags["kfp.pipeline_run_id"], tags["git.sha"], tags["engine"]) == (run_id, "0123abc", "onnx")
     import mlflow
 
     info = mlflow.models.get_model_info(f"models:/{usecase.name}/{number}")
@@ -52,15 +62,35 @@ def test_a_challenger_is_registered_with_signature_example_card_alias_and_served
     assert info.saved_input_example_info
 
 
+def test_a_pipeline_without_an_exact_graph_is_registered_with_scikit_learn_and_the_card_says_why(
+    platform: Platform, run_id: str, binary: Trained, tmp_path: Path
+) -> None:
+    usecase = binary.named()
+    rows, target = examples(binary.table, usecase, "train")
+    numbers = make_pipeline(SimpleImputer(), PolynomialFeatures())
+    pipeline = make_pipeline(ColumnTransformer([("numbers", numbers, ["x", "y"])]), LogisticRegression()).fit(rows, target)
+    odd = replace(binary, model=str(tmp_path / "odd.skops"))
+    Path(odd.model).write_bytes(dump_model(pipeline))
+    run = Run("register", usecase)
+
+    number = register(run, odd.table, odd.model, golden_file(odd, tmp_path), "")
+
+    found = call("GET", "model-versions/get", {"name": usecase.name, "version": number})["model_version"]
+    assert "- Engine: scikit-learn: the transformer PolynomialFeatures has no exact ONNX form here" in found["description"]
+    assert {tag["key"]: tag["value"] for tag in found["tags"]}["engine"] == "scikit-learn"
+    assert ", scikit-learn, 40 golden rows repeated" in run.summary
+    assert "served_form_error" not in run.metrics
+
+
 def test_registering_again_in_the_same_run_finds_the_version_of_the_first_time(
     platform: Platform, run_id: str, binary: Trained, tmp_path: Path
 ) -> None:
     usecase, golden = binary.named(), golden_file(binary, tmp_path)
 
-    first = register(Run("register", usecase), binary.model, golden, "")
-    again = register(Run("register", usecase), binary.model, golden, "")
+    first = register(Run("register", usecase), binary.table, binary.model, golden, "")
+    again = register(Run("register", usecase), binary.table, binary.model, golden, "")
     os.environ["KFP_RUN_ID"] = str(uuid.uuid4())
-    other_run = register(Run("register", usecase), binary.model, golden, first)
+    other_run = register(Run("register", usecase), binary.table, binary.model, golden, first)
 
     assert (first, again, other_run) == ("1", "1", "2")
 
@@ -72,7 +102,7 @@ def test_a_served_form_that_answers_otherwise_is_not_registered(platform: Platfo
     golden.write_text(json.dumps(answers))
 
     with pytest.raises(UserError, match=r"answers otherwise than the model that was trained, so it is not registered: row 3: predict_proba"):
-        register(Run("register", usecase), binary.model, str(golden), "")
+        register(Run("register", usecase), binary.table, binary.model, str(golden), "")
 
     assert registry.aliased(usecase.name, "challenger") is None
 
@@ -80,7 +110,7 @@ def test_a_served_form_that_answers_otherwise_is_not_registered(platform: Platfo
 def test_the_served_form_of_the_same_model_has_the_same_digest(trained: Trained) -> None:
     model = load_model(Path(trained.model).read_bytes())
     rows, _ = examples(trained.table, trained.usecase, "test")
-    golden = choose(trained.usecase, rows, model)
+    golden = choose_golden(trained.usecase, rows, model)
 
     first, second = (pack(served_form(trained.usecase, load_model(Path(trained.model).read_bytes()), golden)) for _ in range(2))
 
@@ -88,12 +118,23 @@ def test_the_served_form_of_the_same_model_has_the_same_digest(trained: Trained)
     assert digest(first) == digest(second)
 
 
+def test_the_graph_of_the_same_model_has_the_same_digest(trained: Trained) -> None:
+    rows, _ = examples(trained.table, trained.usecase, "test")
+    golden = choose_golden(trained.usecase, rows, load_model(Path(trained.model).read_bytes()))
+
+    models = [load_model(Path(trained.model).read_bytes()) for _ in range(2)]
+    first, second = (choose(served_form(trained.usecase, model, golden), model, rows) for model in models)
+
+    assert first.bundle.manifest.engine == "onnx"
+    assert digest(pack(first.bundle)) == digest(pack(second.bundle))
+
+
 def test_the_card_says_what_the_steps_found(platform: Platform, run_id: str, binary: Trained, tmp_path: Path) -> None:
     usecase = binary.named()
     evaluated = Run("evaluate", usecase, metrics={"test.roc_auc": 0.8125}, tags={"reason": "it is better"}, live=True)
     evaluated.close("FINISHED")
 
-    number = register(Run("register", usecase), binary.model, golden_file(binary, tmp_path), "")
+    number = register(Run("register", usecase), binary.table, binary.model, golden_file(binary, tmp_path), "")
 
     card = call("GET", "model-versions/get", {"name": usecase.name, "version": number})["model_version"]["description"]
     assert "ROC AUC on the test rows: 0.8125" in card
@@ -109,7 +150,7 @@ def test_with_kfps_plugin_the_step_leaves_the_end_of_its_run_to_it(
     monkeypatch.setenv("MLFLOW_RUN_ID", own)
     run = Run("register", usecase, live=True)
 
-    register(run, binary.model, golden_file(binary, tmp_path), "")
+    register(run, binary.table, binary.model, golden_file(binary, tmp_path), "")
     run.close("FINISHED")
 
     found = call("GET", "model-versions/get", {"name": usecase.name, "version": "1"})["model_version"]

@@ -1,0 +1,190 @@
+"""Trees as one TreeEnsemble node over the rows themselves: what the transformers do is folded into the splits, exactly.
+
+A split asks whether f(x) <= threshold. Of a numeric input, f never falls, so that there is a greatest double for which it holds: the
+split's new threshold. Of a text input, it holds for a set of codes; what is no range of codes is looked up in a table, once for all trees.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from components.register.export.columns import Column, Numbers
+from components.register.export.errors import NotExportable
+from components.register.export.graph import ROWS, TREES, Graph
+from components.register.export.matrix import PADDING, beside
+from components.register.export.trees import Tree
+
+SUM, AVERAGE, LEQ = 1, 0, 0
+GREATEST = float(np.finfo(np.float64).max)
+YES, NO = np.inf, -np.inf  # thresholds that always hold and never
+Codes = NDArray[np.bool_]
+
+
+class Split(NamedTuple):
+    """A question about one column of the matrix that the node reads; `is_swapped`: where it is answered with no, the tree goes left."""
+
+    column: int
+    threshold: float
+    missing_left: bool
+    is_swapped: bool = False
+
+
+def ensemble(graph: Graph, trees: Sequence[Tree], columns: Sequence[Column], scores: int, aggregate: int = SUM) -> str:
+    """Write the node.
+
+    Args:
+        graph: Where it is written.
+        trees: In the order of their sum.
+        columns: What they split on.
+        scores: How many sums there are.
+        aggregate: SUM or AVERAGE.
+
+    Returns:
+        The scores, [rows, scores].
+    """
+    folding = Folding(columns, trees, graph.width)
+    splits = [{int(node): folding.split(tree, int(node)) for node in np.flatnonzero(tree.left != -1)} for tree in trees]
+    read, places = folding.matrix(graph)
+    attributes = _attributes(trees, splits, places)
+    return graph.add("TreeEnsemble", read, domain=TREES, n_targets=scores, aggregate_function=aggregate, post_transform=0, **attributes)
+
+
+class Folding:
+    """Turns splits on a transformer's columns into splits on the rows, and on what has to be computed beside them."""
+
+    def __init__(self, columns: Sequence[Column], trees: Sequence[Tree], width: int) -> None:
+        self.columns, self.width = columns, width
+        self.extra: list[Column] = []
+        self._places: dict[Any, int] = {}
+        self._thresholds = {place: folded(column, _asked(trees, place)) for place, column in enumerate(columns) if _is_foldable(column)}
+        nan = np.full(1, np.nan)
+        self._missing = {place: float(column.of(nan)[0]) for place, column in enumerate(columns) if column.table is None}
+
+    def split(self, tree: Tree, node: int) -> Split:
+        """Return what asks the same as a node of a tree does."""
+        place, threshold, missing_left = int(tree.feature[node]), float(tree.threshold[node]), bool(tree.missing_left[node])
+        column = self.columns[place]
+        if column.table is not None:
+            return self._of_codes(column.source, _codes(column.table, threshold, missing_left, tree.members.get(node)))
+        if node in tree.members:
+            raise NotExportable("a numeric column is split by its values as categories")
+        if place not in self._thresholds:
+            return Split(self._beside(("column", place), column), threshold, missing_left)
+        missing = self._missing[place]
+        return Split(column.source, self._thresholds[place][threshold], missing_left if np.isnan(missing) else missing <= threshold)
+
+    def matrix(self, graph: Graph) -> tuple[str, NDArray[np.int64]]:
+        """Write what the node reads; the array says where each column of the splits is in it."""
+        if not self.extra:
+            return ROWS, np.arange(self.width)
+        read, order = beside(graph, self.extra, ROWS)
+        places = {place: self.width + number for number, place in enumerate(order) if place != PADDING}
+        return read, np.array([*range(self.width), *(places[number] for number in range(len(self.extra)))])
+
+    def _of_codes(self, source: int, codes: Codes) -> Split:
+        """Ask whether a text column's code is one of these."""
+        first = bool(codes[0])
+        changes = np.flatnonzero(codes[1:] != codes[:-1])
+        if len(changes) <= 1:  # all, none, or all up to one and none from there on
+            threshold = float(changes[0]) if len(changes) else YES
+            return Split(source, threshold, False, is_swapped=not first)
+        table = (codes != first).astype(np.float64)
+        return Split(self._beside((source, table.tobytes()), Column(source, True, table)), 0.5, False, is_swapped=not first)
+
+    def _beside(self, key: Any, column: Column) -> int:
+        if key not in self._places:
+            self._places[key] = self.width + len(self.extra)
+            self.extra.append(column)
+        return self._places[key]
+
+
+def _is_foldable(column: Column) -> bool:
+    return column.table is None and all(step.is_monotone for step in column.steps)
+
+
+def _asked(trees: Sequence[Tree], place: int) -> Numbers:
+    """Return every threshold that a column is compared with."""
+    return np.unique(np.concatenate([tree.threshold[(tree.feature == place) & (tree.left != -1)] for tree in trees]))
+
+
+def folded(column: Column, thresholds: Numbers) -> dict[float, float]:
+    """For each threshold, find the greatest double that the column's steps do not carry above it, by bisection over all doubles."""
+    if not column.steps:
+        return {value: value for value in thresholds.tolist()}
+    low, high = (np.full(len(thresholds), _ordinal(value)) for value in (-GREATEST, GREATEST))
+    for _ in range(64):
+        middle = (low | high) - ((low ^ high) >> 1)  # the mean, rounded up, without overflow
+        holds = column.of(_double(middle)) <= thresholds
+        low, high = np.where(holds, middle, low), np.where(holds, high, np.maximum(middle - 1, low))
+    found = _double(low)
+    return dict(zip(thresholds.tolist(), np.where(column.of(found) <= thresholds, found, NO).tolist(), strict=True))
+
+
+def _ordinal(value: float) -> int:
+    """Number the doubles in their order, 0 being 0."""
+    bits = int(np.float64(abs(value)).view(np.int64))
+    return -bits if value < 0 else bits
+
+
+def _double(ordinals: NDArray[np.int64]) -> Numbers:
+    return np.copysign(np.abs(ordinals).view(np.float64), ordinals)
+
+
+def _codes(table: Numbers, threshold: float, missing_left: bool, members: Codes | None) -> Codes:
+    """Tell for each code of a text column whether it goes left."""
+    if members is None:
+        return np.where(np.isnan(table), missing_left, table <= threshold)
+    is_missing = ~(table >= 0)  # so does HistGradientBoosting treat what it does not know
+    return np.where(is_missing, missing_left, members[np.where(is_missing, 0, table).astype(np.int64)])
+
+
+def _attributes(trees: Sequence[Tree], splits: Sequence[dict[int, Split]], places: NDArray[np.int64]) -> dict[str, Any]:
+    """Put all trees into the lists of the node's attributes."""
+    nodes, leaves, roots = list[tuple[float, ...]](), list[tuple[float, int]](), list[int]()
+    for tree, asked in zip(trees, splits, strict=True):
+        roots.append(len(nodes))
+        _append(nodes, leaves, tree, asked, places)
+    feature, threshold, missing, true, true_leaf, false, false_leaf = zip(*nodes, strict=True)
+    weights, targets = zip(*leaves, strict=True)
+    found: dict[str, Any] = {
+        "tree_roots": roots,
+        "nodes_featureids": feature,
+        "nodes_modes": numpy_helper.from_array(np.full(len(nodes), LEQ, np.uint8)),
+        "nodes_splits": numpy_helper.from_array(np.array(threshold)),
+        "nodes_truenodeids": true,
+        "nodes_trueleafs": true_leaf,
+        "nodes_falsenodeids": false,
+        "nodes_falseleafs": false_leaf,
+        "leaf_targetids": targets,
+        "leaf_weights": numpy_helper.from_array(np.array(weights)),
+    }
+    return found | ({"nodes_missing_value_tracks_true": missing} if any(missing) else {})
+
+
+def attributes_of(trees: Sequence[Tree]) -> dict[str, Any]:
+    """Return the attributes of a node whose trees split the columns of what it reads as they are."""
+    splits = [
+        {
+            int(node): Split(int(tree.feature[node]), float(tree.threshold[node]), bool(tree.missing_left[node]))
+            for node in np.flatnonzero(tree.left != -1)
+        }
+        for tree in trees
+    ]
+    return _attributes(trees, splits, np.arange(1 + max(int(tree.feature.max()) for tree in trees)))
+
+
+def _append(nodes: list[Any], leaves: list[tuple[float, int]], tree: Tree, asked: dict[int, Split], places: NDArray[np.int64]) -> None:
+    """Append one tree; its nodes keep their order."""
+    is_leaf = tree.left == -1
+    numbers = np.where(is_leaf, len(leaves) + np.cumsum(is_leaf) - 1, len(nodes) + np.cumsum(~is_leaf) - 1).tolist()
+    leaves += [(float(value), tree.target) for value in tree.value[is_leaf]]
+    if is_leaf[0]:
+        nodes.append((0, 0.0, 0, numbers[0], 1, numbers[0], 1))
+    for node, split in asked.items():
+        left, right = int(tree.left[node]), int(tree.right[node])
+        true, false, missing = (right, left, not split.missing_left) if split.is_swapped else (left, right, split.missing_left)
+        kinds = int(is_leaf[true]), int(is_leaf[false])
+        nodes.append((int(places[split.column]), split.threshold, int(missing), numbers[true], kinds[0], numbers[false], kinds[1]))

@@ -1,0 +1,102 @@
+"""An ONNX graph in the making: nodes in the order of their computation, the same model always as the same bytes."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+OPSET, TREES_OPSET, IR_VERSION = 21, 5, 10  # the newest that hold what is used: servers of some age read them, too
+TREES = "ai.onnx.ml"
+ROWS = "rows"
+
+
+class Graph:
+    """Nodes and constants; what is asked for twice is there once."""
+
+    def __init__(self, width: int) -> None:
+        self.width = width  # how many columns the rows have
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, onnx.TensorProto] = {}
+        self._known: dict[tuple[Any, ...], str] = {}
+
+    def add(self, operator: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
+        """Add a node of one output and return that output's name."""
+        key = (operator, inputs, domain, json.dumps(attributes, default=str, sort_keys=True)) if domain == "" else (len(self.nodes),)
+        if key not in self._known:
+            self._known[key] = f"v{len(self.nodes)}"
+            self.nodes.append(helper.make_node(operator, list(inputs), [self._known[key]], domain=domain, **attributes))
+        return self._known[key]
+
+    def constant(self, values: Any, dtype: Any = np.float64) -> str:
+        """Return the name of a constant."""
+        array: NDArray[Any] = np.ascontiguousarray(values, dtype=dtype)
+        key = ("constant", array.dtype.str, array.shape, array.tobytes())
+        if key not in self._known:
+            self._known[key] = f"c{len(self.constants)}"
+            self.constants[self._known[key]] = numpy_helper.from_array(array, self._known[key])
+        return self._known[key]
+
+    def merge(self, other: onnx.GraphProto, rows: str) -> dict[str, str]:
+        """Take over the nodes and constants of another graph that reads these rows; return what its values are called here."""
+        prefix = f"m{len(self.nodes)}"
+        names = {other.input[0].name: rows, "": ""}
+        names |= {one.name: f"{prefix}c{number}" for number, one in enumerate(other.initializer)}
+        for one in other.initializer:
+            self.constants[names[one.name]] = onnx.TensorProto()
+            self.constants[names[one.name]].CopyFrom(one)
+            self.constants[names[one.name]].name = names[one.name]
+        for node in other.node:
+            names |= {output: f"{prefix}v{len(names) + number}" for number, output in enumerate(node.output) if output}
+            self.nodes.append(onnx.NodeProto())
+            self.nodes[-1].CopyFrom(node)
+            self.nodes[-1].name = ""
+            for side in ("input", "output"):
+                called = [names[name] for name in getattr(node, side)]
+                self.nodes[-1].ClearField(side)
+                getattr(self.nodes[-1], side).extend(called)
+        return names
+
+    def finish(self, answers: Mapping[str, str], classes: int | None, metadata: Mapping[str, Any]) -> bytes:
+        """Write the model.
+
+        Args:
+            answers: The values that are the answers, by `predict` and `predict_proba`.
+            classes: How many a classifier knows, None for a regression.
+            metadata: What the engine needs besides, by name.
+        """
+        shapes: dict[str, tuple[int, list[int | None]]] = {
+            "predict": (onnx.TensorProto.DOUBLE if classes is None else onnx.TensorProto.INT64, [None])
+        }
+        shapes |= {"predict_proba": (onnx.TensorProto.DOUBLE, [None, classes])}
+        self._keep(set(answers.values()))
+        for name, value in answers.items():
+            for node in self.nodes:
+                _rename(node.input, value, name)
+                _rename(node.output, value, name)
+        rows = helper.make_tensor_value_info(ROWS, onnx.TensorProto.DOUBLE, [None, self.width])
+        outputs = [helper.make_tensor_value_info(name, *shapes[name]) for name in answers]
+        graph = helper.make_graph(self.nodes, "model", [rows], outputs, list(self.constants.values()))
+        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(TREES, TREES_OPSET)]
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="")
+        helper.set_model_props(model, {name: json.dumps(value, ensure_ascii=False) for name, value in metadata.items()})
+        return bytes(model.SerializeToString(deterministic=True))
+
+    def _keep(self, wanted: set[str]) -> None:
+        """Drop what no answer needs."""
+        kept = []
+        for node in reversed(self.nodes):
+            if wanted & set(node.output):
+                kept.append(node)
+                wanted |= set(node.input)
+        self.nodes = kept[::-1]
+        self.constants = {name: value for name, value in self.constants.items() if name in wanted}
+
+
+def _rename(names: Sequence[str], old: str, new: str) -> None:
+    for place, found in enumerate(names):
+        if found == old:
+            names[place] = new  # type: ignore[index]
