@@ -16,6 +16,7 @@ from core.errors import UserError
 Column = Sequence[Any] | NDArray[Any]
 Columns = Sequence[Column]  # one an input, in the order of training; None is missing
 Answers = dict[str, NDArray[Any]]
+CHUNK = 64  # rows that ONNX Runtime gets at once: what a row becomes on the way stays in the processor's cache
 LARGEST = float(np.finfo(np.float32).max)  # many of scikit-learn's estimators refuse more than that
 
 
@@ -81,7 +82,8 @@ class OnnxEngine:
             raise ValueError(f"a number is beyond {LARGEST:.2g}")
         if self._required and np.isnan(rows[:, self._required]).any():
             raise ValueError("a number is missing that the model cannot do without")
-        answers = dict(zip(self._outputs, self._run(self._outputs, {"rows": rows}), strict=True))
+        parts = [self._run(self._outputs, {"rows": rows[start : start + CHUNK]}) for start in range(0, len(rows), CHUNK)]
+        answers = dict(zip(self._outputs, parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True)), strict=True))
         if self._classes is not None:
             answers["predict"] = self._classes[answers["predict"]]
         return answers

@@ -67,9 +67,10 @@ def _boosted(graph: Graph, model: Any, trees: list[Tree], columns: Sequence[Colu
         return {"predict": _linked(graph, flat(graph, ensemble(graph, trees, columns, 1)), loss)}
     if len(model.classes_) < 2:
         raise NotExportable("the model knows one class only")
-    if len(model.classes_) == 2:  # the other class has the score 0
-        trees = [replace(tree, target=1) for tree in trees]
-    scores = ensemble(graph, trees, columns, len(model.classes_))
+    if len(model.classes_) == 2:  # the other class has the score 0; a node of one sum is faster than one of two
+        scores = graph.add("Mul", ensemble(graph, trees, columns, 1), graph.constant([0.0, 1.0]))
+    else:
+        scores = ensemble(graph, trees, columns, len(model.classes_))
     last = int(is_half_positive and len(model.classes_) == 2)
     return {
         "predict": graph.add("ArgMax", scores, axis=1, keepdims=0, select_last_index=last),
