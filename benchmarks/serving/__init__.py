@@ -1,0 +1,1 @@
+"""The model server beside its peers: `python -m benchmarks.serving`."""

@@ -1,0 +1,89 @@
+"""Where the time of one request goes in this server, layer by layer: `python -m benchmarks.serving.layers`.
+
+The whole is the CPU that a running server uses for a request under wrk, in the kernel and outside. Its parts are measured by calling the
+same code in this process with the same bytes: the functions of each layer, then the whole application without an HTTP server. What is
+left of the running server's time is that of the sockets, of uvicorn and of the event loop. Everything runs on one core; time is the CPU's.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # as in the server; read when NumPy is imported
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.serving.contenders import CONTENDERS
+from benchmarks.serving.load import write_requests, wrk
+from benchmarks.serving.model import Model as Prepared
+from benchmarks.serving.model import prepared
+from benchmarks.serving.protocols import INVOCATIONS, V2
+from benchmarks.serving.results import Results, machine
+from benchmarks.serving.run import Course
+from benchmarks.serving.servers import LOAD_CORE, SERVER_CORE, Running
+from benchmarks.serving.stages import LAYERS, Case, parts
+from serving import memory
+from serving.protocols import mlflow, open_inference
+
+REPEATS, SECONDS = 5, 3
+CASES = (
+    Case(INVOCATIONS, mlflow.parse, 1, 1),
+    Case(INVOCATIONS, mlflow.parse, 1, 16),
+    Case(V2, open_inference.parse, 1, 16),
+    Case(INVOCATIONS, mlflow.parse, 1000, 4),
+)
+
+
+def main() -> None:
+    """Measure and print, for the terminal and in Markdown."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder, prepared(Path(folder)) as model:
+        os.sched_setaffinity(0, {LOAD_CORE})
+        whole = list(_served(model, Path(folder)))
+        os.environ |= model.storage
+        os.sched_setaffinity(0, {SERVER_CORE})
+        memory.bound()
+        columns = [list(parts(case, model, *each)) for case, each in zip(CASES, whole, strict=True)]
+    rows = [(name, *(f"{column[place]:,.1f}" for column in columns)) for place, name in enumerate(LAYERS)]
+    rows.append(("together", *(f"{sum(column):,.1f}" for column in columns)))
+    _show(["µs of CPU a request,\nrows x connections", *(case.title for case in CASES)], rows)
+
+
+def _served(model: Prepared, scratch: Path) -> Iterator[tuple[float, float]]:
+    """Return the microseconds a request that a running server uses in the kernel and outside, for each case."""
+    course = Course(model, scratch, Results(machine(), {}, []), print)
+    with course.running(CONTENDERS[0]) as running:
+        for case in CASES:
+            path = write_requests(case.protocol, model.rows, case.rows, scratch)
+            wrk(running.port, path, case.connections, 1)
+            found = [_used(running, path, case.connections) for _ in range(REPEATS)]
+            yield statistics.median(kernel for kernel, _ in found), statistics.median(outside for _, outside in found)
+
+
+def _used(running: Running, path: Path, connections: int) -> tuple[float, float]:
+    before = running.times()
+    found = wrk(running.port, path, connections, SECONDS)
+    if found["failed"] or not found["requests"]:
+        raise SystemExit(f"{found['failed']} of {found['requests']} requests failed: there is nothing to divide into layers")
+    running.settle()
+    kernel, outside = (after - earlier for earlier, after in zip(before, running.times(), strict=True))
+    return kernel / found["requests"] * 1e6, outside / found["requests"] * 1e6
+
+
+def _show(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    table = Table()
+    for place, name in enumerate(header):
+        table.add_column(name, justify="right" if place else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    Console(width=110).print(table)
+    titles = [name.replace("\n", " ") for name in header]
+    print("\n".join(f"| {' | '.join(row)} |" for row in [titles, ["---", *["---:"] * (len(header) - 1)], *rows]))
+
+
+if __name__ == "__main__":
+    main()
