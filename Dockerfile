@@ -6,7 +6,8 @@ ENV UV_PROJECT_ENVIRONMENT=/opt/venv UV_NO_CACHE=1 UV_PYTHON_DOWNLOADS=never PYC
 RUN python3 -m venv /uv && /uv/bin/pip install --quiet --no-cache-dir "uv>=0.9,<1"
 WORKDIR /app
 COPY pyproject.toml uv.lock ./
-RUN /uv/bin/uv sync --locked --no-default-groups --no-install-project --python "$(command -v python3)" \
+ARG EXTRAS=""
+RUN /uv/bin/uv sync --locked --no-default-groups $EXTRAS --no-install-project --python "$(command -v python3)" \
  && find /opt/venv -type d -name tests -prune -exec rm -rf {} + \
  && /opt/venv/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
 

@@ -11,7 +11,7 @@ if_started = if [ -f $(ENVIRONMENT) ]; then $(MLOPS) platform $(1); else echo 'N
 
 help:
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@printf '\nVariables: USECASE=flights (a folder in usecases/), SET="train.max_trials=3 ..." (overrides for one run), IMAGE=name:tag, JOB=1, PYTHON=python3.12\n'
+	@printf '\nVariables: USECASE=flights (a folder in usecases/), SET="train.max_trials=3 ..." (overrides for one run), IMAGE=name:tag, EXTRAS="--extra grpc", JOB=1, PYTHON=python3.12\n'
 
 ##@ On this machine
 run: $(ENVIRONMENT) ## Train, judge, register and serve USECASE, from its data to a tested server
@@ -34,7 +34,7 @@ submit: $(ENVIRONMENT) ## Run USECASE on the Kubeflow that KFP_ENDPOINT names, o
 	@$(MLOPS) submit $(USECASE) $(if $(JOB),--job) $(foreach pair,$(SET),--set '$(pair)')
 
 image: ## Build IMAGE, the steps and the server, with docker, podman or buildah
-	@$(BUILDER) build --build-arg GIT_SHA=$(REVISION) --build-arg IMAGE=$(TAG) -t $(TAG) .
+	@$(BUILDER) build --build-arg GIT_SHA=$(REVISION) --build-arg IMAGE=$(TAG) --build-arg EXTRAS="$(EXTRAS)" -t $(TAG) .
 
 schema: $(ENVIRONMENT) ## Print the JSON schema of a use case's config.yaml
 	@$(MLOPS) schema

@@ -29,6 +29,7 @@ SERVING = (
     "SERVING_MIN_READY_SECONDS",
     "SERVING_TIMEOUT_SECONDS",
     "SERVING_SERVICE_TYPE",
+    "SERVING_GRPC_PORT",
 )
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 CPU, MEMORY = "250m", "256Mi"  # what a pod asks for, unless its limit is less

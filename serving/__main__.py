@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import warnings
 
 # One request is one thread's work: OpenMP's own threads would only fight over the cores. It is read once, when NumPy is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -33,6 +34,8 @@ def main() -> int:
     arguments = _arguments()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s")
     logging.getLogger("serving").setLevel(logging.INFO)
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)  # a line a malformed request tells nobody anything
+    warnings.simplefilter("ignore")  # nor do scikit-learn's on odd rows
     for number in (signal.SIGTERM, signal.SIGINT):  # until uvicorn listens: a container's first process ignores what it does not handle
         signal.signal(number, lambda *_: sys.exit(0))
     memory.bound()

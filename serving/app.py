@@ -57,7 +57,19 @@ def application(service: Service, load: Callable[[Version], Model], fail: Callab
     routes.append(Route(service.below, _answering(service, _server)))
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _no_route(service)})
     app.router.redirect_slashes = False
-    return app
+    return _straight(app, service, routes)
+
+
+def _straight(app: Starlette, service: Service, routes: list[Route]) -> ASGIApp:
+    """Lead predictions by the paths of this very model past Starlette's routing and middleware, which they have no use for."""
+    named = {"name": service.version.name, "version": service.version.version}
+    endpoints = {route.path.format(**named): route.app for route in routes if isinstance(route.app, Endpoint)}
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        endpoint = endpoints.get(scope.get("path", ""))
+        await (endpoint if endpoint and scope["method"] == "POST" else app)(scope, receive, send)
+
+    return answer
 
 
 @asynccontextmanager
@@ -104,6 +116,7 @@ def _routes(service: Service, below: str) -> list[Route]:
         "/health": _ready,
         "/version": _version,
         "/v2": _server,
+        "/": _alive,
         "/v1/models": _models,
         "/v1/models/{name}": _kserve_model,
         "/docs": _docs,
@@ -137,6 +150,10 @@ def _metrics(service: Service, _: Request) -> Reply:
 def _version(_: Service, __: Request) -> Reply:
     # MLflow's clients ask which MLflow answers: it is the one of this environment.
     return Reply(installed("mlflow").encode(), b"text/plain; charset=utf-8")
+
+
+def _alive(_: Service, __: Request) -> Reply:
+    return json_reply({"status": "alive"})  # how KServe's V1 clients ask whether a server lives
 
 
 def _models(service: Service, _: Request) -> Reply:

@@ -6,8 +6,6 @@ There is no timer: a batch is what came in one turn of the event loop, or while 
 from __future__ import annotations
 
 import asyncio
-import logging
-import traceback
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.engines import Answers, Engine, OnnxEngine
-from serving.errors import RequestError
+from serving.errors import RequestError, defect
 
 BATCH_ROWS = 1024  # of one call of the engine
 INLINE_ROWS = 256  # up to here ONNX Runtime needs less than a change of threads takes from the others
@@ -24,8 +22,6 @@ QUEUE_REQUESTS = 4096
 PATIENCE = 30.0  # seconds that a request waits before it is refused
 
 Ran = tuple[int, Answers | RequestError]  # so many requests, and what became of them together
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -152,9 +148,7 @@ def _fail(batch: list[Waiting], error: RequestError) -> None:
 def _error(error: Exception) -> RequestError:
     if isinstance(error, ValueError):  # scikit-learn's word for rows that it cannot take: the golden rows it could
         return RequestError(400, f"the model refuses these rows: {error}")
-    # the message may hold feature values, the place does not
-    logger.error("%s while answering, at\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
-    return RequestError(500, "the model failed: the server's log says where")
+    return defect(error)
 
 
 def _overloaded() -> RequestError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,9 @@ from serving.errors import RequestError, bad, busy
 
 BODY_LIMIT = 16 * 1024 * 1024
 BODIES_LIMIT = 4 * BODY_LIMIT  # of all requests at once
+SMALL = 16 * 1024  # is taken all the same: the number of connections bounds these
 JSON, CSV, BINARY = "application/json", "text/csv", "application/octet-stream"
+TEXT_OR_NAN = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|NaN', re.DOTALL)
 
 
 class Disconnected(Exception):
@@ -63,7 +66,7 @@ class Bodies:
     def _take(self, more: int, whole: int) -> None:
         if whole > BODY_LIMIT:
             raise _too_large()
-        if self.bytes + more > BODIES_LIMIT:
+        if self.bytes + more > BODIES_LIMIT and whole > SMALL:
             raise busy("too much is being sent at once: try again in a second")
         self.bytes += more
 
@@ -87,7 +90,7 @@ def content_type(headers: Mapping[bytes, bytes], *allowed: str) -> str:
 
 
 def parse_json(body: bytes) -> Any:
-    """Parse a body.
+    """Parse a body. NaN is null: MLflow's client and Triton's write a missing number like that, though it is not JSON.
 
     Raises:
         RequestError: It is not JSON by its bytes (400).
@@ -95,9 +98,19 @@ def parse_json(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        if not body.strip():
-            raise bad("the body is empty: send JSON") from error
-        raise bad(f"the body is not JSON: {error} (a missing value is null; NaN and Infinity are not JSON)") from error
+        return _parse_without_nan(body, error)
+
+
+def _parse_without_nan(body: bytes, error: orjson.JSONDecodeError) -> Any:
+    without = TEXT_OR_NAN.sub(lambda found: b"null" if found[0] == b"NaN" else found[0], body) if b"NaN" in body else body
+    try:
+        if without != body:
+            return orjson.loads(without)
+    except orjson.JSONDecodeError as another:
+        error = another
+    if not body.strip():
+        raise bad("the body is empty: send JSON") from error
+    raise bad(f"the body is not JSON: {error} (a missing value is null or NaN; Infinity is not JSON)") from error
 
 
 def _check_length(headers: Mapping[bytes, bytes]) -> None:

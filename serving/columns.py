@@ -89,18 +89,21 @@ class Schema:
         return columns
 
     def _places(self, columns: list[Column]) -> list[int]:
-        """Return the columns that hold whole numbers, which may be too large; refuse a value of a wrong type."""
-        whole = []
+        """Return the columns whose values have to be looked at: whole numbers, which may be too large, and arrays, which may hold infinity.
+
+        A value of a wrong type is refused.
+        """
+        places = []
         for place, column in enumerate(columns):
             if isinstance(column, np.ndarray):
-                _require_finite(self.names[place], column)
+                places.append(place)
                 continue
             kinds = set(map(type, column))
             if not kinds <= self._plain[place]:
                 if not kinds <= self._allowed[place]:
                     _refuse_value(self.inputs[place], column, self._allowed[place])
-                whole.append(place)
-        return whole
+                places.append(place)
+        return places
 
     def _refuse_record(self, records: Sequence[Any]) -> None:
         for number, row in enumerate(records):
@@ -124,15 +127,15 @@ def _refuse_value(item: Input, column: Column, allowed: Kinds) -> None:
 
 
 def _require_exact(name: str, column: Column) -> None:
+    """Refuse a whole number that no float is equal to, and what is no number of the model's."""
+    if isinstance(column, np.ndarray):
+        infinite = np.isinf(column)
+        if infinite.any():
+            raise bad(f"row {int(infinite.argmax())}, column {name}: expected a finite number, got infinity (a missing value is NaN)")
+        return
     for row, value in enumerate(column):
         if type(value) is int and not -EXACT <= value <= EXACT and float(value) != value:
             raise bad(f"row {row}, column {name}: {value} has no exact 64-bit float: send it as one")
-
-
-def _require_finite(name: str, column: np.ndarray[Any, Any]) -> None:
-    infinite = np.isinf(column)
-    if infinite.any():
-        raise bad(f"row {int(infinite.argmax())}, column {name}: expected a finite number, got infinity (a missing value is NaN)")
 
 
 def _name_problem(expected: Sequence[str], given: Collection[str]) -> str:

@@ -9,16 +9,18 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 REQUEST_SECONDS = 30.0  # from a request's first byte to its last
 READ_SECONDS = 30.0  # that a client may leave a response unread
+HEAD_LIMIT = 64 * 1024  # bytes of a request that are not its body: uvicorn would keep any number
 MOST = 4096  # connections at once
 
 REFUSAL = b'HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n%s\r\n{"error":"%s"}'
 
 
 class Connection(HttpToolsProtocol):
-    """Knows since when it waits for its client."""
+    """Knows since when it waits for its client, and how much it has read beside the body."""
 
     receiving: float | None = None
     unread: float | None = None
+    head = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
@@ -27,6 +29,18 @@ class Connection(HttpToolsProtocol):
         if len(self.connections) > MOST:
             self.refuse(b"503 Service Unavailable", "too many connections: try again in a second", b"retry-after: 1\r\n")
 
+    def data_received(self, data: bytes) -> None:
+        """Read on, up to a limit."""
+        self.head += len(data)
+        super().data_received(data)
+        if self.head > HEAD_LIMIT and not self.transport.is_closing():
+            self.refuse(b"431 Request Header Fields Too Large", f"the headers are larger than {HEAD_LIMIT // 1024} kB")
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body."""
+        self.head -= len(body)
+        super().on_body(body)
+
     def on_message_begin(self) -> None:
         """Begin to wait for a request's end."""
         self.receiving = self.loop.time()
@@ -34,7 +48,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The client has sent what it wanted."""
-        self.receiving = None
+        self.receiving, self.head = None, 0
         super().on_message_complete()
 
     def pause_writing(self) -> None:

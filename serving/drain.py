@@ -19,12 +19,12 @@ class Drain:
     """
 
     def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+        self.seconds = seconds
         self._end: float | None = None
 
     def begin(self) -> None:
         """Start to leave."""
-        self._end = time.monotonic() + self._seconds
+        self._end = time.monotonic() + self.seconds
 
     @property
     def begun(self) -> bool:

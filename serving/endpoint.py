@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from core.engines import Answers
 from serving.body import Disconnected
-from serving.errors import RequestError
+from serving.errors import RequestError, defect
 from serving.model import Model
 from serving.query import Headers, Parse, Query, Reply
 from serving.service import Service
@@ -54,6 +54,8 @@ class Endpoint:
             status, reply = problem.status, _refusal(problem, self._error)
         except Disconnected:
             return
+        except Exception as error:
+            status, reply = 500, _refusal(defect(error), self._error)
         else:
             if self._service.log:
                 self._service.log.offer(query.columns, answers, _identity(headers, query), headers.get(b"traceparent", b"").decode("latin-1"))

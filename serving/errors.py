@@ -1,6 +1,10 @@
 """What a client did wrong, or has to wait for."""
 
+import logging
+import traceback
 from collections.abc import Mapping
+
+logger = logging.getLogger(__name__)
 
 
 class RequestError(Exception):
@@ -21,3 +25,9 @@ def bad(message: str) -> RequestError:
 def busy(message: str) -> RequestError:
     """Return the error of a request that may be sent again in a second (503)."""
     return RequestError(503, message, {"retry-after": "1"})
+
+
+def defect(error: Exception) -> RequestError:
+    """Return the error of a request that the server failed at (500), and log where: the place, as the message may hold feature values."""
+    logger.error("%s while answering, at\n%s", type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
+    return RequestError(500, "the model failed: the server's log says where")

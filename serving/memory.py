@@ -10,7 +10,7 @@ def bound() -> None:
     """Have the C library give back what large requests needed; does nothing where it has no such settings, as on macOS."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt:
-        for parameter, value in ((M_ARENA_MAX, 1), (M_MMAP_THRESHOLD, 2**20), (M_TRIM_THRESHOLD, 2**21)):
+        for parameter, value in ((M_ARENA_MAX, 1), (M_MMAP_THRESHOLD, 2**24), (M_TRIM_THRESHOLD, 2**24)):
             mallopt(parameter, value)
 
 

@@ -9,7 +9,6 @@ from serving import VERSION
 from serving.model import Model
 
 Document = dict[str, Any]
-TYPES = {"FP64": "number", "INT64": "integer", "BOOL": "boolean", "BYTES": "string"}
 EXAMPLE_ROWS = 2
 
 
@@ -151,7 +150,7 @@ def _single(item: Input) -> Document:
 
 
 def _value(item: Input) -> Document:
-    return {"type": [TYPES[item.datatype], "null"]}
+    return {"type": ["string", "null"] if item.datatype == "BYTES" else ["number", "boolean", "null"]}
 
 
 def _object(properties: dict[str, Document]) -> Document:

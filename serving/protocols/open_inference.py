@@ -5,7 +5,7 @@ Source: https://github.com/kserve/open-inference-protocol/blob/main/specificatio
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import orjson
@@ -72,12 +72,33 @@ def error(problem: RequestError) -> bytes:
     return orjson.dumps({"error": problem.message})
 
 
+def offered(model: Model, names: Collection[str]) -> list[Output]:
+    """Return the model's outputs of these names."""
+    known = {output.name: output for output in model.manifest.outputs}
+    for name in names:
+        if name not in known:
+            raise bad(f"output {name} is unknown: the model answers {', '.join(known)}")
+    return [known[name] for name in names]
+
+
+def rows_of(item: Input, datatype: Any, shape: Any) -> int:
+    """Return how many rows a tensor has, by its shape; refuse one that cannot be of this column."""
+    if type(datatype) is not str or datatype not in ACCEPTED[item.datatype]:
+        raise bad(f"column {item.name}: the datatype is {item.datatype}, not {datatype if isinstance(datatype, str) else 'what was sent'}")
+    if type(shape) is list and len(shape) == 1 and type(shape[0]) is int and shape[0] >= 0:
+        return shape[0]
+    is_shape = isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape)
+    if not is_shape or len(shape) not in (1, 2) or shape[1:] not in ([], [1]):
+        raise bad(f"column {item.name}: the shape has to be [rows] or [rows, 1], not {shape if is_shape else 'what was sent'}")
+    return int(shape[0])
+
+
 def _split(body: bytes, headers: Headers) -> tuple[bytes, Take]:
     """Part the JSON from the binary data behind it, of which each tensor takes the next bytes."""
     given = headers.get(HEADER_LENGTH)
     if given is None:
         return body, _no_binary
-    if not given.isdigit() or int(given) > len(body):
+    if not given.isdigit() or len(given) > 9 or int(given) > len(body):
         raise bad(f"Inference-Header-Content-Length has to be a number up to the body's {len(body)} bytes")
     rest, start = memoryview(body)[int(given) :], 0
 
@@ -103,7 +124,6 @@ def _no_binary(name: str, size: int) -> memoryview:
 
 def _requested(request: dict[str, Any], model: Model) -> list[tuple[Output, bool]]:
     """Return the outputs that are asked for, and whether each is to be binary."""
-    offered = {output.name: output for output in model.manifest.outputs}
     parameters = request.get("parameters")
     usual = parameters.get("binary_data_output") is True if type(parameters) is dict else False
     outputs = request.get("outputs")
@@ -111,10 +131,8 @@ def _requested(request: dict[str, Any], model: Model) -> list[tuple[Output, bool
         return [(output, usual) for output in model.manifest.outputs]
     if not isinstance(outputs, list) or not all(isinstance(item, dict) and isinstance(item.get("name"), str) for item in outputs):
         raise bad('outputs has to be a list of objects with a name: [{"name": "predict"}]')
-    unknown = next((item["name"] for item in outputs if item["name"] not in offered), None)
-    if unknown is not None:
-        raise bad(f"output {unknown} is unknown: the model answers {', '.join(offered)}")
-    return [(offered[name], binary) for name, binary in {item["name"]: _is_binary(item, usual) for item in outputs}.items()]
+    wanted = {item["name"]: _is_binary(item, usual) for item in outputs}
+    return list(zip(offered(model, wanted), wanted.values(), strict=True))
 
 
 def _is_binary(output: dict[str, Any], usual: bool) -> bool:
@@ -157,10 +175,9 @@ def _columns(request: dict[str, Any], model: Model, take: Take) -> dict[str, Col
 
 
 def _data(tensor: dict[str, Any], item: Input, take: Take) -> Column:
-    name, datatype, data = item.name, tensor.get("datatype"), tensor.get("data")
-    if type(datatype) is not str or datatype not in ACCEPTED[item.datatype]:
-        raise bad(f"column {name}: the datatype is {item.datatype}, not {datatype if isinstance(datatype, str) else 'what was sent'}")
-    rows = _rows(name, tensor.get("shape"))
+    name, data = item.name, tensor.get("data")
+    datatype: Any = tensor.get("datatype")
+    rows = rows_of(item, datatype, tensor.get("shape"))
     if type(data) is list:
         return _typed(name, datatype, _flat(name, tensor["shape"], rows, data))
     size = (tensor.get("parameters") or {}).get("binary_data_size") if isinstance(tensor.get("parameters"), dict | None) else None
@@ -168,15 +185,6 @@ def _data(tensor: dict[str, Any], item: Input, take: Take) -> Column:
         raise bad(f"column {name}: data has to be a list, or parameters.binary_data_size the size of its binary data")
     binary = take(name, size)
     return tensors.texts(name, binary, rows) if datatype == "BYTES" else tensors.numbers(name, datatype, binary, rows)
-
-
-def _rows(name: str, shape: Any) -> int:
-    if type(shape) is list and len(shape) == 1 and type(shape[0]) is int and shape[0] >= 0:
-        return shape[0]
-    is_shape = isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape)
-    if not is_shape or len(shape) not in (1, 2) or shape[1:] not in ([], [1]):
-        raise bad(f"column {name}: the shape has to be [rows] or [rows, 1], not {shape if is_shape else 'what was sent'}")
-    return int(shape[0])
 
 
 def _flat(name: str, shape: list[int], rows: int, data: list[Any]) -> list[Any]:

@@ -32,10 +32,14 @@ def numbers(name: str, datatype: str, data: memoryview, count: int) -> NDArray[n
     dtype = np.dtype(DTYPES[datatype])
     if len(data) != count * dtype.itemsize:
         raise bad(f"column {name}: {count} values of {datatype} are {count * dtype.itemsize} bytes, not {len(data)}")
-    values = np.frombuffer(data, dtype)
+    return floats(name, np.frombuffer(data, dtype))
+
+
+def floats(name: str, values: NDArray[Any]) -> NDArray[np.float64]:
+    """Give numbers of any type as 64-bit floats; refuse a whole number that has no exact one."""
     converted = values.astype(np.float64)
-    if dtype.kind in "iu" and dtype.itemsize == 8:
-        inexact = (np.abs(converted) > EXACT) & (converted.astype(object) != values.astype(object))
+    if values.dtype.kind in "iu" and values.itemsize == 8:
+        inexact = (np.abs(converted) >= EXACT) & (converted.astype(object) != values.astype(object))
         if inexact.any():
             row = int(inexact.argmax())
             raise bad(f"row {row}, column {name}: {values[row]} has no exact 64-bit float: send it as one")

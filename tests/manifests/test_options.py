@@ -73,6 +73,27 @@ def test_a_load_balancer_is_a_setting_of_the_deploy_step(built: Built) -> None:
     assert _find(documents, "NetworkPolicy mlops-serving/clients")
 
 
+def test_grpc_is_a_setting_of_the_deploy_step_and_a_way_in(built: Built) -> None:
+    # given
+    documents = built("overlays/grpc")
+    without = built("overlays/local")
+    # then
+    assert _find(documents, "ConfigMap mlops/mlops")["data"]["SERVING_GRPC_PORT"] == "8081"
+    assert _find(documents, "NetworkPolicy mlops-serving/grpc")["spec"]["ingress"][0]["ports"] == [{"port": "grpc"}]
+    assert _find(without, "ConfigMap mlops/mlops")["data"]["SERVING_GRPC_PORT"] == "0"
+    assert "NetworkPolicy mlops-serving/grpc" not in map(named, without)
+
+
+def test_prometheus_reads_the_metrics_of_the_servers(built: Built) -> None:
+    # given
+    policy = _find(built("overlays/prometheus"), "NetworkPolicy mlops-serving/prometheus")["spec"]
+    pod = yaml.safe_load((KUBERNETES / "base/serving/deployment.yaml").read_text())["spec"]["template"]
+    ports = {port["name"]: port["containerPort"] for port in pod["spec"]["containers"][0]["ports"]}
+    # then
+    assert policy["ingress"][0]["ports"] == [{"port": "http"}]
+    assert pod["metadata"]["annotations"]["prometheus.io/port"] == str(ports["http"])
+
+
 def test_production_runs_more_than_one_of_each(built: Built) -> None:
     documents = built("overlays/production")
     assert _find(documents, "Deployment mlops-platform/mlflow")["spec"]["replicas"] == 2

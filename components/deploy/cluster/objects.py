@@ -32,6 +32,7 @@ class Settings:
         min_ready_seconds: How long a new server is watched before it gets traffic.
         timeout_seconds: How long a rollout may take.
         service_type: ClusterIP, or LoadBalancer for addresses outside the cluster.
+        grpc_port: Where the servers listen for gRPC beside HTTP, 0 for not at all.
     """
 
     namespace: str
@@ -40,6 +41,7 @@ class Settings:
     min_ready_seconds: int
     timeout_seconds: int
     service_type: str
+    grpc_port: int = 0
 
 
 def settings() -> Settings:
@@ -51,6 +53,7 @@ def settings() -> Settings:
         _number("SERVING_MIN_READY_SECONDS", 10, least=0),
         _number("SERVING_TIMEOUT_SECONDS", 300),
         os.environ.get("SERVING_SERVICE_TYPE") or "ClusterIP",
+        _number("SERVING_GRPC_PORT", 0, least=0),
     )
 
 
@@ -74,7 +77,7 @@ class Release:
         made["spec"]["replicas"] = replicas
         made["spec"]["selector"] = {"matchLabels": self.labels}
         pod = made["spec"]["template"]
-        pod["metadata"] = {"labels": self.labels | {f"{PREFIX}/part-of": "mlops", f"{PREFIX}/version": self.version}}
+        pod["metadata"]["labels"] = self.labels | {f"{PREFIX}/part-of": "mlops", f"{PREFIX}/version": self.version}
         for constraint in pod["spec"]["topologySpreadConstraints"]:
             constraint["labelSelector"] = {"matchLabels": self.labels}
         return self._named(made)
@@ -115,6 +118,8 @@ def service(usecase: str, release: str, settings: Settings) -> Object:
     """Return the Service, with its traffic going to a release."""
     made = manifest("service")
     made["spec"] |= {"selector": labels(usecase, release), "type": settings.service_type}
+    if settings.grpc_port:
+        made["spec"]["ports"].append({"name": "grpc", "port": settings.grpc_port, "targetPort": "grpc", "appProtocol": "kubernetes.io/h2c"})
     return _shared(made, usecase, settings)
 
 
@@ -155,6 +160,9 @@ def _deployment(version: Version, serving: Serving, settings: Settings) -> Objec
     for variable in container["env"]:
         if variable["name"] in values:
             variable["value"] = values[variable["name"]]
+    if settings.grpc_port:
+        container["env"].append({"name": "GRPC_PORT", "value": str(settings.grpc_port)})
+        container["ports"].append({"name": "grpc", "containerPort": settings.grpc_port})
     return made
 
 

@@ -44,6 +44,19 @@ def test_the_deployment_is_the_file_with_the_exact_version_in_it() -> None:
     assert container(made)["securityContext"] == container(objects.manifest("deployment"))["securityContext"]
 
 
+def test_grpc_is_there_when_it_is_asked_for_and_not_before() -> None:
+    asked = dataclasses.replace(SETTINGS, grpc_port=8081)
+
+    without, made = (container(release(settings=settings).deployment(1)) for settings in (SETTINGS, asked))
+    ports = [objects.service("flights", "release", settings)["spec"]["ports"] for settings in (SETTINGS, asked)]
+
+    assert made["env"] == [*without["env"], {"name": "GRPC_PORT", "value": "8081"}]
+    assert made["ports"] == [{"name": "http", "containerPort": 8080}, {"name": "grpc", "containerPort": 8081}]
+    assert without["ports"] == made["ports"][:1]
+    assert ports[0] == [{"name": "http", "port": 80, "targetPort": "http"}]
+    assert ports[1] == [*ports[0], {"name": "grpc", "port": 8081, "targetPort": "grpc", "appProtocol": "kubernetes.io/h2c"}]
+
+
 def test_everything_that_selects_pods_selects_those_of_the_release() -> None:
     made = release()
 
@@ -65,6 +78,7 @@ def test_everything_that_selects_pods_selects_those_of_the_release() -> None:
         pytest.param({"resources": Serving(memory="1Gi")}, id="resources"),
         pytest.param({"resources": Serving(cpu="750m", memory="640Mi", log_predictions=0.5)}, id="prediction log"),
         pytest.param({"settings": dataclasses.replace(SETTINGS, min_ready_seconds=1)}, id="settings"),
+        pytest.param({"settings": dataclasses.replace(SETTINGS, grpc_port=8081)}, id="gRPC"),
     ],
 )
 def test_other_content_has_another_name(other: dict[str, Any]) -> None:
@@ -89,10 +103,11 @@ def test_a_version_that_was_registered_without_an_image_is_refused(image: str, m
 
 
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"SERVING_NAMESPACE": "models", "SERVING_MIN_REPLICAS": "2", "SERVING_SERVICE_TYPE": "LoadBalancer"}.items():
+    values = {"SERVING_NAMESPACE": "models", "SERVING_MIN_REPLICAS": "2", "SERVING_SERVICE_TYPE": "LoadBalancer", "SERVING_GRPC_PORT": "8081"}
+    for name, value in values.items():
         monkeypatch.setenv(name, value)
 
-    assert settings() == Settings("models", 2, 3, 10, 300, "LoadBalancer")
+    assert settings() == Settings("models", 2, 3, 10, 300, "LoadBalancer", 8081)
 
 
 @pytest.mark.parametrize(("name", "value", "least"), [("SERVING_MAX_REPLICAS", "many", 1), ("SERVING_TIMEOUT_SECONDS", "0", 1)])

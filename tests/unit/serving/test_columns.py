@@ -1,0 +1,47 @@
+"""Checked columns: what was seen once is trusted by its types, never by its values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core.bundle import Input
+from serving.columns import Schema
+from serving.errors import RequestError
+
+INPUTS = (Input("hour", "FP64"), Input("carrier", "BYTES"))
+FIT = {"hour": [5], "carrier": ["UA"]}
+
+
+@pytest.mark.parametrize(
+    ("hour", "sentence"),
+    [
+        pytest.param(np.array([np.inf]), "row 0, column hour: expected a finite number, got infinity", id="infinity"),
+        pytest.param([2**53 + 1], "row 0, column hour: 9007199254740993 has no exact 64-bit float", id="too large for a float"),
+        pytest.param(["5"], "row 0, column hour: expected a number or null, got a string", id="text"),
+    ],
+)
+def test_a_row_is_looked_at_though_rows_of_its_kind_were_seen(hour: Any, sentence: str) -> None:
+    schema = Schema(INPUTS)
+    for seen in (np.array([5.0]), [5], [5.0]):
+        schema.from_columns({**FIT, "hour": seen})
+
+    with pytest.raises(RequestError, match=sentence):
+        schema.from_columns({**FIT, "hour": hour})
+
+
+def test_rows_and_columns_give_the_same() -> None:
+    schema = Schema(INPUTS)
+
+    columns = [
+        list(map(list, given))
+        for given in (
+            schema.from_records([{"carrier": "UA", "hour": 5}, {"carrier": None, "hour": None}]),
+            schema.from_rows([["UA", 5], [None, None]], ["carrier", "hour"]),
+            schema.from_columns({"carrier": ["UA", None], "hour": [5, None]}),
+        )
+    ]
+
+    assert columns == [[[5, None], ["UA", None]]] * 3
