@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from importlib.metadata import version as installed
 from typing import Any
 
 import anyio
@@ -17,18 +16,14 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from core.errors import UserError
-from serving import NAME, VERSION, memory
+from serving import memory
 from serving.endpoint import Endpoint, respond
 from serving.errors import RequestError
-from serving.metrics import exposition
 from serving.model import Model, Version
-from serving.openapi import openapi
-from serving.page import page
 from serving.protocols import kserve, mlflow, open_inference
-from serving.query import Reply, json_reply
+from serving.query import Reply
+from serving.questions import MODEL, Answer, questions, server
 from serving.service import Service
-
-Answer = Callable[[Service, Request], Reply]
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +49,7 @@ def application(service: Service, load: Callable[[Version], Model], fail: Callab
         await to_thread.run_sync(service.close)
 
     routes = [route for below in ("", service.below) for route in _routes(service, below)]
-    routes.append(Route(service.below, _answering(service, _server)))
+    routes.append(Route(service.below, _answering(service, server)))
     app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={HTTPException: _no_route(service)})
     app.router.redirect_slashes = False
     return _straight(app, service, routes)
@@ -101,84 +96,16 @@ async def _load(service: Service, load: Callable[[Version], Model], fail: Callab
 def _routes(service: Service, below: str) -> list[Route]:
     """Return the routes, those first that are asked most."""
     infer = Endpoint(service, "open-inference", open_inference.parse, open_inference.error)
-    named = "/v2/models/{name}"
     posts = {
         "/invocations": Endpoint(service, "mlflow", mlflow.parse, mlflow.error),
-        f"{named}/infer": infer,
-        f"{named}/versions/{{version}}/infer": infer,
+        f"{MODEL}/infer": infer,
+        f"{MODEL}/versions/{{version}}/infer": infer,
         "/v1/models/{name}:predict": Endpoint(service, "kserve", kserve.parse, open_inference.error),
     }
-    gets: dict[str, Answer] = {
-        "/v2/health/live": _live,
-        "/v2/health/ready": _ready,
-        "/metrics": _metrics,
-        "/ping": _ready,
-        "/health": _ready,
-        "/version": _version,
-        "/v2": _server,
-        "/": _alive,
-        "/v1/models": _models,
-        "/v1/models/{name}": _kserve_model,
-        "/docs": _docs,
-        "/openapi.json": _openapi,
-    }
-    for path in (named, f"{named}/versions/{{version}}"):
-        gets |= {path: _metadata, f"{path}/ready": _model_ready}
     return [
         *(Route(below + path, endpoint, methods=["POST"]) for path, endpoint in posts.items()),
-        *(Route(below + path, _answering(service, answer)) for path, answer in gets.items()),
+        *(Route(below + path, _answering(service, answer)) for path, answer in questions().items()),
     ]
-
-
-def _server(_: Service, __: Request) -> Reply:
-    return json_reply({"name": NAME, "version": VERSION, "extensions": open_inference.EXTENSIONS})
-
-
-def _live(_: Service, __: Request) -> Reply:
-    return json_reply({"live": True})
-
-
-def _ready(service: Service, _: Request) -> Reply:
-    service.check_ready()
-    return json_reply({"ready": True})
-
-
-def _metrics(service: Service, _: Request) -> Reply:
-    return Reply(exposition(service), b"text/plain; version=0.0.4; charset=utf-8")
-
-
-def _version(_: Service, __: Request) -> Reply:
-    # MLflow's clients ask which MLflow answers: it is the one of this environment.
-    return Reply(installed("mlflow").encode(), b"text/plain; charset=utf-8")
-
-
-def _alive(_: Service, __: Request) -> Reply:
-    return json_reply({"status": "alive"})  # how KServe's V1 clients ask whether a server lives
-
-
-def _models(service: Service, _: Request) -> Reply:
-    return json_reply({"models": [service.version.name]})
-
-
-def _kserve_model(service: Service, _: Request) -> Reply:
-    return json_reply({"name": service.version.name, "ready": service.is_ready})
-
-
-def _metadata(service: Service, _: Request) -> Reply:
-    return json_reply(open_inference.metadata(service.proved()))
-
-
-def _model_ready(service: Service, _: Request) -> Reply:
-    service.check_ready()
-    return json_reply({"name": service.version.name, "ready": True})
-
-
-def _docs(service: Service, _: Request) -> Reply:
-    return Reply(page(service.proved()).encode(), b"text/html; charset=utf-8")
-
-
-def _openapi(service: Service, _: Request) -> Reply:
-    return json_reply(openapi(service.proved()))
 
 
 def _answering(service: Service, answer: Answer) -> Callable[[Request], Awaitable[ASGIApp]]:
@@ -188,7 +115,7 @@ def _answering(service: Service, answer: Answer) -> Callable[[Request], Awaitabl
         try:
             if request.path_params:
                 service.check_name(**request.path_params)
-            return _response(service, 200, answer(service, request))
+            return _response(service, 200, answer(service))
         except RequestError as error:
             return _response(service, error.status, _error_reply(error))
 

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from core.bundle import Golden, Manifest
-
-if TYPE_CHECKING:
-    from core.engines import Answers
-    from serving.service import Service
+from core.engines import Answers
 
 SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384, 65536)
@@ -103,62 +97,3 @@ class Metrics:
 
 
 OUTCOMES = {200: "ok", 500: "error", 503: "overloaded"}
-
-
-def exposition(service: Service) -> bytes:
-    """Write all that is counted in Prometheus' text format."""
-    registry = CollectorRegistry()
-    registry.register(ServiceCollector(service))
-    ProcessCollector(registry=registry)
-    return generate_latest(registry)
-
-
-class ServiceCollector(Collector):
-    """Turns the counts of a service into metric families."""
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield each family."""
-        service, metrics = self._service, self._service.metrics
-        requests = CounterMetricFamily("model_requests", "Requests answered.", labels=["protocol", "code"])
-        for (protocol, code), count in metrics.codes.items():
-            requests.add_metric([protocol, str(code)], count)
-        rows = CounterMetricFamily("model_rows", "Rows of requests that were understood.", labels=["protocol"])
-        for protocol, count in metrics.rows.items():
-            rows.add_metric([protocol], count)
-        seconds = HistogramMetricFamily("model_request_seconds", "From a request's headers to its answer.", labels=["protocol", "outcome"])
-        for (protocol, outcome), histogram in metrics.seconds.items():
-            seconds.add_metric([protocol, outcome], histogram.buckets(), histogram.sum)
-        yield from (requests, rows, seconds)
-        yield _histogram("model_batch_requests", "Requests that the engine answered in one call.", metrics.batch_requests)
-        yield _histogram("model_batch_rows", "Rows that the engine answered in one call.", metrics.batch_rows)
-        labels = CounterMetricFamily("model_predictions", "Rows by the class that was answered.", labels=["class"])
-        for label, count in metrics.labels.items():
-            labels.add_metric([str(label)], count)
-        yield labels
-        yield _histogram("model_prediction", "Probabilities of the last class, or the numbers that a regression answered.", metrics.values)
-        batcher = service.batcher
-        yield GaugeMetricFamily("model_queue_requests", "Requests that wait for the engine.", batcher.requests if batcher else 0)
-        yield GaugeMetricFamily("model_queue_rows", "Rows that wait for the engine.", batcher.rows if batcher else 0)
-        yield GaugeMetricFamily("model_body_bytes", "Bodies in memory.", service.bodies.bytes)
-        yield CounterMetricFamily("model_slow_clients", "Connections cut off because their client was too slow.", metrics.cut_off)
-        yield GaugeMetricFamily("model_ready", "Whether the version is proved and wants requests.", service.is_ready)
-        yield InfoMetricFamily("model", "What serves.", service.description())
-        yield from _prediction_log(service)
-
-
-def _prediction_log(service: Service) -> Iterator[Metric]:
-    log = service.log
-    if log:
-        rows = CounterMetricFamily("model_logged_rows", "Rows of the prediction log by what became of them.", labels=["outcome"])
-        rows.add_metric(["written"], log.logged_rows)
-        rows.add_metric(["dropped"], log.dropped_rows)
-        yield rows
-        yield GaugeMetricFamily("model_log_buffered_rows", "Rows of the prediction log that are not written yet.", log.buffered_rows)
-        yield CounterMetricFamily("model_log_failed_uploads", "Objects of the prediction log that were tried again.", log.failed_uploads)
-
-
-def _histogram(name: str, meaning: str, histogram: Histogram) -> Metric:
-    return HistogramMetricFamily(name, meaning, buckets=histogram.buckets(), sum_value=histogram.sum)

@@ -114,7 +114,7 @@ def _schemas(model: Model) -> dict[str, Document]:
 
 def _invocation(model: Model) -> Document:
     split = _object({"columns": {"const": model.schema.names}, "data": {"type": "array", "minItems": 1, "items": _ref("Values")}})
-    params = {"type": "object", "properties": {"predict_method": {"enum": list(model.outputs)}}, "additionalProperties": False}
+    params = {"type": ["object", "null"], "properties": {"predict_method": {"enum": list(model.outputs)}}, "additionalProperties": False}
     columns = {"dataframe_split": split, "dataframe_records": _ref("Rows"), "instances": _rows(), "inputs": _rows()}
     forms = [_object({form: schema}) for form, schema in columns.items()]
     for form in forms:
@@ -133,7 +133,7 @@ def _infer_request(model: Model) -> Document:
     ]
     wanted = {"type": "array", "items": _object({"name": {"enum": list(model.outputs)}})}
     request = _object({"inputs": {"type": "array", "prefixItems": tensors, "minItems": len(tensors), "maxItems": len(tensors)}})
-    request["properties"] |= {"id": {"type": "string"}, "outputs": wanted}
+    request["properties"] |= {"id": {"type": ["string", "null"]}, "outputs": wanted}
     request["description"] = "One row; any number of rows, any order of the tensors, other numeric datatypes and binary tensors are taken, too."
     return request
 

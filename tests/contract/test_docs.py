@@ -6,17 +6,25 @@ import subprocess
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import typer
 
 from cli.main import app
 from docs import generate
+from serving import batching, body, columns, connection
+from serving.drain import Drain
+from serving.exposition import exposition
+from serving.model import Version
+from serving.service import Service
+from serving.settings import Settings
 from tests.contract.documents import PAGES, README, ROOT, TROUBLES, blocks, commands
 
 LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
 NAMES = [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES]
+SERVING = ROOT / "docs" / "serving.md"
 HOLE = "\0"
 LITERAL = 15  # characters that a sentence shares at least with the code that prints it
 
@@ -83,6 +91,33 @@ def test_every_key_of_the_configuration_says_what_it_means() -> None:
 
     assert len(rows) > 40
     assert [key for key, meaning in rows if len(meaning) < 10] == []
+
+
+LIMITS = [
+    ("bytes of a body", body.BODY_LIMIT // 1024**2, " MB"),
+    ("rows of a request", columns.ROWS_LIMIT, ""),
+    ("bytes of all bodies at once", body.BODIES_LIMIT // 1024**2, " MB"),
+    ("rows that wait", batching.QUEUE_ROWS, ""),
+    ("requests that wait", batching.QUEUE_REQUESTS, ""),
+    ("seconds that a request waits", int(batching.PATIENCE), ""),
+    ("seconds from a request's first byte to its last", int(connection.REQUEST_SECONDS), ""),
+    ("seconds that a response stays unread", int(connection.READ_SECONDS), ""),
+    ("bytes of a request's head", connection.HEAD_LIMIT // 1024, " kB"),
+    ("connections", connection.MOST, ""),
+]
+
+
+@pytest.mark.parametrize(("what", "limit", "unit"), LIMITS, ids=[what for what, _, _ in LIMITS])
+def test_the_limits_of_the_server_are_those_of_the_code(what: str, limit: int, unit: str) -> None:
+    assert f"| {what} | {limit:,}{unit} |" in SERVING.read_text()
+
+
+def test_every_metric_of_the_server_is_described() -> None:
+    service = Service(Version("flights", "1", "", ""), Settings(), Drain(0))
+    service.log = cast(Any, SimpleNamespace(logged_rows=0, dropped_rows=0, buffered_rows=0, failed_uploads=0))
+    there = set(re.findall(r"^# TYPE (model\w*) ", exposition(service).decode(), re.MULTILINE))
+
+    assert [name for name in there if not name.endswith("_created") and f"`{name}" not in SERVING.read_text()] == []
 
 
 SENTENCES = [line for block in blocks(TROUBLES) if block.language == "text" for line in block.text.splitlines()]
