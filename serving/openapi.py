@@ -29,7 +29,7 @@ def openapi(model: Model) -> Document:
         "/v2/health/ready": {"get": _get("Whether the server wants requests", "Ready")},
         "/ping": {"get": _get("The same, as MLflow's clients ask", "Ready")},
         "/metrics": {"get": _text("Counts and durations for Prometheus")},
-        "/version": {"get": _text("The version of MLflow that the model was logged with")},
+        "/version": {"get": _text("Which MLflow this is")},
     }
     return {
         "openapi": "3.1.0",

@@ -1,4 +1,4 @@
-"""Three models of three kinds, each behind a running server, on a real S3 server."""
+"""Three models of three kinds, each behind a running server of both engines, on a real S3 server."""
 
 from __future__ import annotations
 
@@ -47,24 +47,30 @@ def launcher(platform: object, tmp_path_factory: pytest.TempPathFactory) -> Iter
     launcher.close()
 
 
-@pytest.fixture(scope="session")
-def running(launcher: Launcher, wine: Trained, late: Trained, diabetes: Trained) -> dict[str, Running]:
-    """All three at once: they start side by side."""
-    bundles = [wine.bundle, late.bundle, diabetes.bundle]
-    started = {bundle.manifest.name: launcher.start(*publish(bundle), name=bundle.manifest.name) for bundle in bundles}
-    return {name: server.wait_until_ready() for name, server in started.items()}
+@pytest.fixture(scope="session", params=["onnx", "scikit-learn"])
+def engine(request: pytest.FixtureRequest) -> str:
+    """Both, one after the other: whatever a server is asked, they answer alike."""
+    return str(request.param)
 
 
 @pytest.fixture(scope="session")
-def wine_server(running: dict[str, Running]) -> Running:
-    return running["wine"]
+def running(launcher: Launcher, wine: Trained, late: Trained, diabetes: Trained) -> dict[tuple[str, str], Running]:
+    """All at once: they start side by side."""
+    bundles = [bundle for model in (wine, late, diabetes) for bundle in model.bundles()]
+    started = [(bundle.manifest, launcher.start(*publish(bundle), name=bundle.manifest.name)) for bundle in bundles]
+    return {(manifest.name, manifest.engine): server.wait_until_ready() for manifest, server in started}
 
 
 @pytest.fixture(scope="session")
-def late_server(running: dict[str, Running]) -> Running:
-    return running["late"]
+def wine_server(running: dict[tuple[str, str], Running], engine: str) -> Running:
+    return running["wine", engine]
 
 
 @pytest.fixture(scope="session")
-def diabetes_server(running: dict[str, Running]) -> Running:
-    return running["diabetes"]
+def late_server(running: dict[tuple[str, str], Running], engine: str) -> Running:
+    return running["late", engine]
+
+
+@pytest.fixture(scope="session")
+def diabetes_server(running: dict[tuple[str, str], Running], engine: str) -> Running:
+    return running["diabetes", engine]

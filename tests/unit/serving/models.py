@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from components.register.export import export
 from core import storage
 from core.bundle import Bundle, Datatype, Golden, Input, Manifest, Output, digest, dump_model, frame, pack
 
 Columns = dict[str, list[Any]]
 BUCKET = "models"
+TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A fitted pipeline, the rows it was made of and the bundle it was packed into."""
+    """A fitted pipeline, the rows it was made of and the bundle it was packed into, for scikit-learn."""
 
     pipeline: Any
     columns: Columns
     bundle: Bundle
+
+    @cached_property
+    def onnx(self) -> Bundle:
+        """The same for ONNX Runtime."""
+        manifest = replace(self.bundle.manifest, engine="onnx")
+        return replace(self.bundle, manifest=manifest, onnx=export(self.pipeline, manifest.inputs))
+
+    def bundles(self) -> list[Bundle]:
+        return [self.onnx, self.bundle]
 
     def rows(self, *numbers: int) -> list[dict[str, Any]]:
         return [{name: values[number] for name, values in self.columns.items()} for number in numbers]
@@ -32,6 +45,14 @@ class Trained:
     def answer(self, rows: list[dict[str, Any]], method: str = "predict_proba") -> Any:
         table = frame({name: [row[name] for row in rows] for name in self.columns}, self.bundle.manifest.inputs)
         return getattr(self.pipeline, method)(table).tolist()
+
+    def same(self, answers: Any, rows: list[dict[str, Any]], method: str = "predict_proba") -> bool:
+        """Whether these are the answers of training: labels exactly, numbers but for the engine's rounding."""
+        expected = self.answer(rows, method)
+        if method == "predict" and self.bundle.manifest.task != "regression":
+            return bool(answers == expected and list(map(type, answers)) == list(map(type, expected)))
+        given, wanted = np.array(answers, dtype=float), np.array(expected)
+        return given.shape == wanted.shape and np.allclose(given, wanted, rtol=TOLERANCE, atol=TOLERANCE)
 
 
 def publish(bundle: Bundle) -> tuple[str, str]:

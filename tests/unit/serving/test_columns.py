@@ -12,7 +12,7 @@ from serving.columns import Schema
 from serving.errors import RequestError
 
 INPUTS = (Input("hour", "FP64"), Input("carrier", "BYTES"))
-FIT = {"hour": [5], "carrier": ["UA"]}
+FIT: dict[str, Any] = {"hour": [5], "carrier": ["UA"]}
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ SECONDS = 3
 
 def leaving(launcher: Launcher, wine: Trained, seconds: int = SECONDS) -> Running:
     """A ready server that drains when it is told to end."""
-    return launcher.start(*publish(wine.bundle), environment={"DRAIN_SECONDS": str(seconds)}).wait_until_ready()
+    return launcher.start(*publish(wine.onnx), environment={"DRAIN_SECONDS": str(seconds)}).wait_until_ready()
 
 
 @dataclass
@@ -128,7 +128,7 @@ def test_a_second_signal_ends_it_at_once(launcher: Launcher, wine: Trained, seco
 
 
 def test_a_server_that_hangs_while_it_loads_ends(launcher: Launcher, wine: Trained) -> None:
-    server = launcher.start(*publish(wine.bundle), environment={"AWS_ENDPOINT_URL_S3": HeldStorage().url})
+    server = launcher.start(*publish(wine.onnx), environment={"AWS_ENDPOINT_URL_S3": HeldStorage().url})
     httpx.get(f"{server.url}/v2/health/live").raise_for_status()
 
     server.process.send_signal(signal.SIGTERM)

@@ -31,7 +31,7 @@ def assert_refused(server: Running, sentence: str) -> None:
 
 
 def test_another_digest_is_refused(launcher: Launcher, wine: Trained) -> None:
-    uri, _ = publish(wine.bundle)
+    uri, _ = publish(wine.onnx)
 
     server = launcher.start(uri, digest(b"the one that was registered"))
 
@@ -65,7 +65,7 @@ def test_an_object_that_is_no_bundle_ends_the_server(launcher: Launcher) -> None
 
 
 def test_golden_rows_that_differ_are_never_served(launcher: Launcher, wine: Trained) -> None:
-    server = launcher.start(*publish(wrong_golden(wine.bundle)))
+    server = launcher.start(*publish(wrong_golden(wine.onnx)))
 
     assert_refused(server, "wine version 3 is not served: it answers its golden rows differently from training: row 4: predict_proba")
     assert "row 3" not in server.text()
@@ -116,7 +116,7 @@ def test_a_port_that_is_taken_is_said(launcher: Launcher) -> None:
 
 def test_a_server_is_alive_before_it_is_ready(launcher: Launcher, wine: Trained) -> None:
     held = HeldStorage()
-    server = launcher.start(*publish(wine.bundle), environment={"AWS_ENDPOINT_URL_S3": held.url})
+    server = launcher.start(*publish(wine.onnx), environment={"AWS_ENDPOINT_URL_S3": held.url})
 
     live, ready = httpx.get(f"{server.url}/v2/health/live"), httpx.get(f"{server.url}/v2/health/ready")
     refused = httpx.post(f"{server.url}/invocations", json={"instances": wine.rows(0)})
@@ -131,7 +131,7 @@ def test_a_server_is_alive_before_it_is_ready(launcher: Launcher, wine: Trained)
 
 def test_a_request_in_flight_is_answered_before_the_end(launcher: Launcher, wine: Trained) -> None:
     variables = {"MODEL_NAME": "cellar", "MODEL_VERSION": "12", "HOST": "127.0.0.1", "PORT": "0"}
-    variables["MODEL_URI"], variables["MODEL_DIGEST"] = publish(wine.bundle)
+    variables["MODEL_URI"], variables["MODEL_DIGEST"] = publish(wine.onnx)
     server = launcher.launch([], variables).wait_until_ready()
     body = orjson.dumps({"instances": wine.rows(0, 100)})
 
@@ -150,7 +150,7 @@ def test_a_request_in_flight_is_answered_before_the_end(launcher: Launcher, wine
 
 
 def test_the_log_tells_start_ready_and_stop_and_no_values(launcher: Launcher, wine: Trained) -> None:
-    server = launcher.start(*publish(wine.bundle)).wait_until_ready()
+    server = launcher.start(*publish(wine.onnx)).wait_until_ready()
     httpx.post(f"{server.url}/invocations", json={"instances": [{**wine.rows(0)[0], "region": "secret"}]})
     httpx.post(f"{server.url}/invocations", json={"instances": [{**wine.rows(0)[0], "hue": "secret"}]})
 

@@ -46,7 +46,7 @@ def test_other_paths_are_not_found(wine_server: Running, path: str) -> None:
 
 @pytest.mark.parametrize("name", ["v2", "ping", "invocations"])
 def test_a_model_named_like_a_route_hides_none(launcher: Launcher, wine: Trained, name: str) -> None:
-    server = launcher.start(*publish(wine.bundle), name=name).wait_until_ready()
+    server = launcher.start(*publish(wine.onnx), name=name).wait_until_ready()
     body = {"instances": wine.rows(0)}
 
     statuses = {path: httpx.get(server.url + path).status_code for path in [*ROUTES, f"/v2/models/{name}", f"/{name}/ping", f"/{name}/v2"]}
@@ -57,7 +57,7 @@ def test_a_model_named_like_a_route_hides_none(launcher: Launcher, wine: Trained
 
 
 def test_no_path_leads_to_a_model_that_is_not_proved(launcher: Launcher, wine: Trained) -> None:
-    server = launcher.start(*publish(wine.bundle), environment={"AWS_ENDPOINT_URL_S3": HeldStorage().url})
+    server = launcher.start(*publish(wine.onnx), environment={"AWS_ENDPOINT_URL_S3": HeldStorage().url})
     gets = [path for path in ROUTES + MODEL_ROUTES if path not in ("/v2", "/v2/health/live", "/version")]
     posts = ["/invocations", "/v2/models/wine/infer", "/v2/models/wine/versions/3/infer"]
 
