@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import json
+import math
 import os
 import re
 import time
@@ -28,6 +29,8 @@ PATHS = {
     "Service": "api/v1/namespaces/{namespace}/services",
     "ServiceAccount": "api/v1/namespaces/{namespace}/serviceaccounts",
 }
+SETTLING = 30.0  # seconds after the API server was away, in which a refusal may pass
+_away_at = -math.inf
 FORBIDDEN = re.compile(
     r'User "(?P<user>[^"]+)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)" '
     r'in API group "(?P<group>[^"]*)" in the namespace "(?P<namespace>[^"]+)"'
@@ -137,15 +140,23 @@ def _place(manifest: Object) -> str:
 
 
 def _retried(*arguments: Any) -> Any:
-    """Send a request that does no harm when it is sent twice, until the API server is back."""
+    """Send a request that does no harm when it is sent twice, until the API server is back.
+
+    One that was away refuses everything (403) until it has read its roles again.
+    """
+    global _away_at
     end = time.monotonic() + PATIENCE
     while True:
         try:
             return _send(*arguments)
         except _Unreachable:
-            if time.monotonic() > end:
+            _away_at = time.monotonic()
+            if _away_at > end:
                 raise
-            time.sleep(1)
+        except Forbidden:
+            if time.monotonic() - _away_at > SETTLING:
+                raise
+        time.sleep(1)
 
 
 class _Unreachable(UserError):

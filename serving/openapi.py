@@ -128,11 +128,11 @@ def _rows() -> Document:
 
 def _infer_request(model: Model) -> Document:
     tensors = [
-        _object({"name": {"const": item.name}, "shape": {"const": [1]}, "datatype": {"const": item.datatype}, "data": _single(item)})
+        _open({"name": {"const": item.name}, "shape": {"const": [1]}, "datatype": {"const": item.datatype}, "data": _single(item)})
         for item in model.manifest.inputs
     ]
-    wanted = {"type": "array", "items": _object({"name": {"enum": list(model.outputs)}})}
-    request = _object({"inputs": {"type": "array", "prefixItems": tensors, "minItems": len(tensors), "maxItems": len(tensors)}})
+    wanted = {"type": "array", "items": _open({"name": {"enum": list(model.outputs)}})}
+    request = _open({"inputs": {"type": "array", "prefixItems": tensors, "minItems": len(tensors), "maxItems": len(tensors)}})
     request["properties"] |= {"id": {"type": ["string", "null"]}, "outputs": wanted}
     request["description"] = "One row; any number of rows, any order of the tensors, other numeric datatypes and binary tensors are taken, too."
     return request
@@ -156,3 +156,8 @@ def _value(item: Input) -> Document:
 def _object(properties: dict[str, Document]) -> Document:
     """Describe an object that has these properties and no others."""
     return {"type": "object", "required": list(properties), "properties": dict(properties), "additionalProperties": False}
+
+
+def _open(properties: dict[str, Document]) -> Document:
+    """Describe an object that has these properties and may have others, which nobody reads."""
+    return _object(properties) | {"additionalProperties": True}

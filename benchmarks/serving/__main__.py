@@ -20,7 +20,7 @@ from benchmarks.serving.tables import markdown, remarks, tables
 
 RECORD, PLOT = Path(__file__).with_name("results.json"), ROOT / "docs" / "images" / "serving.png"
 TRIAL = ROOT / ".local" / "bench" / "serving"
-FULL, QUICK = (5, 3), (1, 2)  # rounds, seconds
+FULL, QUICK = (3, 2), (1, 2)  # rounds, seconds
 WIDTH = 110  # of the tables, also where they are written into a file
 
 

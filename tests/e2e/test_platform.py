@@ -85,7 +85,7 @@ def pids(platform: Platform) -> list[int]:
 def test_all_buckets_are_there(platform: Platform) -> None:
     buckets = {bucket.name for bucket in connect(platform).list_buckets()}
 
-    assert buckets == {"data", "pipelines", "mlflow", "models"}
+    assert buckets == {"data", "pipelines", "mlflow", "models", "predictions"}
 
 
 @pytest.mark.parametrize("size", [pytest.param(5, id="whole"), pytest.param(12 * 1024 * 1024, id="in parts")])

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
 import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -61,3 +67,55 @@ def test_without_a_kubeconfig_it_is_said_what_to_set(tmp_path: Path, monkeypatch
 
     with pytest.raises(UserError, match=r"no Kubernetes is configured .*: set KUBECONFIG"):
         cluster.find("Pod", "models")
+
+
+class Settling(BaseHTTPRequestHandler):
+    """An API server that has just started: it refuses two requests before it has read its roles."""
+
+    refusals = 2
+
+    def do_GET(self) -> None:
+        refused = type(self).refusals > 0
+        type(self).refusals -= 1
+        body = json.dumps({"message": REFUSAL} if refused else {"kind": "Deployment"}).encode()
+        self.send_response(403 if refused else 200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+def serve(address: str) -> HTTPServer:
+    Settling.refusals = 2
+    server = HTTPServer(("127.0.0.1", int(address.rpartition(":")[2])), Settling)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+def test_a_refusal_right_after_the_api_server_was_away_passes(nowhere: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "PATIENCE", 30.0)
+    monkeypatch.setattr(cluster, "_away_at", -math.inf)
+    with ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(cluster.get, "Deployment", "models", "flights")
+        time.sleep(0.5)
+        server = serve(nowhere)
+        found = asked.result(30)
+    server.shutdown()
+    server.server_close()
+
+    assert found == {"kind": "Deployment"}
+
+
+def test_a_refusal_of_an_api_server_that_was_there_is_told_at_once(nowhere: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "PATIENCE", 30.0)
+    monkeypatch.setattr(cluster, "_away_at", -math.inf)
+    server = serve(nowhere)
+
+    with pytest.raises(cluster.Forbidden, match="may not patch deployments"):
+        cluster.get("Deployment", "models", "flights")
+    server.shutdown()
+    server.server_close()
+
+    assert Settling.refusals == 1

@@ -183,4 +183,5 @@ def test_kserves_client_gets_scikit_learns_answers(wine_server: Running, wine: T
     assert found["v2"] == found["v2 binary"] == wine.answer(rows, "predict")
     assert wine.same(found["proba"], rows)
     assert found["health"] == [True, True, True, True]
-    assert found["error"] == [400, "column hue is missing"]
+    assert found["error"][0] == 400
+    assert found["error"][1].startswith("row 0: column proline is missing")
