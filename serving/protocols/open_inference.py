@@ -147,15 +147,16 @@ def _plain_columns(tensors: Any, model: Model) -> Columns | None:
     """Read tensors that are all as the metadata describe them; None if one is not, which is not to say that it is wrong."""
     schema, columns = model.schema, dict[str, Column]()
     try:
-        rows = len(tensors[0]["data"])
+        rows, kinds = len(tensors[0]["data"]), set[type]()
         for tensor in tensors:
             name, data = tensor["name"], tensor["data"]
             if type(data) is not list or tensor["shape"] != [rows] or len(data) != rows or tensor["datatype"] != schema.datatypes[name]:
                 return None
             columns[name] = data
+            kinds.add(type(tensor["shape"][0]))
     except (KeyError, TypeError, IndexError):
         return None
-    return schema.from_columns(columns) if len(columns) == len(tensors) else None
+    return schema.from_columns(columns) if len(columns) == len(tensors) and kinds == {int} else None  # 1 == 1.0 == True
 
 
 def _columns(request: dict[str, Any], model: Model, take: Take) -> dict[str, Column]:

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -200,10 +201,13 @@ def test_a_deployment_that_is_killed_beside_its_new_server_leaves_the_old_one_an
 def test_ctrl_c_ends_the_run_with_130_and_leaves_no_process_and_no_open_run(champion: Served) -> None:
     running = Running("run", "wine")
     running.at("deploy")
-    wait_for(lambda: len(model_servers()) == 2)
+    (new,) = wait_for(lambda: [server for server in model_servers() if server.pid != champion.process.pid])
+    new.suspend()  # or it would be ready, and the deployment over, before the signal comes
     family = running.family()
 
     os.kill(running.pid, signal.SIGINT)
+    time.sleep(0.3)
+    new.resume()
     shown = running.end()
 
     assert (shown.code, shown.err) == (130, "stopped\n")
