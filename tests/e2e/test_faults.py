@@ -206,7 +206,7 @@ def test_ctrl_c_ends_the_run_with_130_and_leaves_no_process_and_no_open_run(cham
     family = running.family()
 
     os.kill(running.pid, signal.SIGINT)
-    time.sleep(0.3)
+    time.sleep(3)  # the signal goes from the command to the step, and from the step to its server
     new.resume()
     shown = running.end()
 
