@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from core.errors import UserError
 from serving import memory
-from serving.endpoint import Endpoint, respond
+from serving.endpoint import Endpoint, refusal, respond
 from serving.errors import RequestError
 from serving.model import Model, Version
 from serving.protocols import kserve, mlflow, open_inference
@@ -117,7 +117,7 @@ def _answering(service: Service, answer: Answer) -> Callable[[Request], Awaitabl
                 service.check_name(**request.path_params)
             return _response(service, 200, answer(service))
         except RequestError as error:
-            return _response(service, error.status, _error_reply(error))
+            return _response(service, error.status, refusal(error, open_inference.error))
 
     return endpoint
 
@@ -126,13 +126,9 @@ def _no_route(service: Service) -> Any:
     async def refuse(request: Request, error: HTTPException) -> ASGIApp:
         messages = {404: f"there is no {request.url.path} here", 405: f"{request.method} is not for {request.url.path}"}
         message = messages.get(error.status_code, error.detail)
-        return _response(service, error.status_code, _error_reply(RequestError(error.status_code, message, error.headers)))
+        return _response(service, error.status_code, refusal(RequestError(error.status_code, message, error.headers), open_inference.error))
 
     return refuse
-
-
-def _error_reply(error: RequestError) -> Reply:
-    return Reply(open_inference.error(error), headers=tuple((name.lower().encode(), value.encode()) for name, value in error.headers.items()))
 
 
 def _response(service: Service, status: int, reply: Reply) -> ASGIApp:

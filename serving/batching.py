@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from core.engines import Answers, Engine, OnnxEngine
-from serving.errors import RequestError, defect
+from serving.errors import RequestError, busy, defect
 
 BATCH_ROWS = 1024  # of one call of the engine
 INLINE_ROWS = 256  # up to here ONNX Runtime needs less than a change of threads takes from the others
@@ -90,7 +90,7 @@ class Batcher:
             self._finish(loop, batch, _run(self._engine, batch))
         else:
             running = self._thread.submit(_run, self._engine, batch)
-            running.add_done_callback(lambda done: loop.call_soon_threadsafe(self._ran, loop, batch, done))
+            running.add_done_callback(lambda done: loop.call_soon_threadsafe(self._finish, loop, batch, done.result()))
 
     def _take(self, now: float) -> list[Waiting]:
         batch: list[Waiting] = []
@@ -106,9 +106,6 @@ class Batcher:
             batch.append(waiting)
             rows += waiting.rows
         return batch
-
-    def _ran(self, loop: asyncio.AbstractEventLoop, batch: list[Waiting], done: Future[list[Ran]]) -> None:
-        self._finish(loop, batch, done.result())
 
     def _finish(self, loop: asyncio.AbstractEventLoop, batch: list[Waiting], results: list[Ran]) -> None:
         """Give each request its own rows of the answers."""
@@ -152,4 +149,4 @@ def _error(error: Exception) -> RequestError:
 
 
 def _overloaded() -> RequestError:
-    return RequestError(503, "too many rows are waiting: try again in a second, or send fewer at once", {"retry-after": "1"})
+    return busy("too many rows are waiting: try again in a second, or send fewer at once")

@@ -51,11 +51,11 @@ class Endpoint:
             answers = await self._service.batcher.answer(table, rows, outputs)  # type: ignore[union-attr]
             status, reply = 200, await _written(query, answers, rows)
         except RequestError as problem:
-            status, reply = problem.status, _refusal(problem, self._error)
+            status, reply = problem.status, refusal(problem, self._error)
         except Disconnected:
             return
         except Exception as error:
-            status, reply = 500, _refusal(defect(error), self._error)
+            status, reply = 500, refusal(defect(error), self._error)
         else:
             if self._service.log:
                 self._service.log.offer(query.columns, answers, _identity(headers, query), headers.get(b"traceparent", b"").decode("latin-1"))
@@ -96,8 +96,9 @@ async def _written(query: Query, answers: Answers, rows: int) -> Reply:
     return await asyncio.get_running_loop().run_in_executor(_beside, query.respond, answers)
 
 
-def _refusal(problem: RequestError, error: Callable[[RequestError], bytes]) -> Reply:
-    return Reply(error(problem), headers=tuple([(name.encode(), value.encode()) for name, value in problem.headers.items()]))
+def refusal(problem: RequestError, error: Callable[[RequestError], bytes]) -> Reply:
+    """Write an error in the form that a protocol's clients read."""
+    return Reply(error(problem), headers=tuple([(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]))
 
 
 def _identity(headers: Headers, query: Query) -> str:
