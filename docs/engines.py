@@ -18,12 +18,12 @@ from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, R
 
 from components.register.engine import Choice, choose
 from core.bundle import Bundle, Golden, Input, Manifest, Output, frame
+from docs.marks import filled
 
 if TYPE_CHECKING:
     import pandas as pd
 
 PAGE = Path(__file__).parent / "served-form.md"
-FIRST, LAST = "<!-- generated: .venv/bin/python -m docs.engines -->\n", "<!-- end of what is generated -->\n"
 BOUNDS = {1e-12: "below 1e-12", 1e-9: "below 1e-9"}  # far enough apart that another machine's last digits change nothing
 SCIKIT_LEARN = "scikit-learn"
 CLASSES = {"binary": "two classes", "multiclass": "several"}
@@ -88,9 +88,7 @@ REGRESSORS: dict[str, Make] = {
 
 def main() -> None:
     """Put the table between the marks of the page."""
-    before, _, rest = PAGE.read_text().partition(FIRST)
-    _, _, after = rest.partition(LAST)
-    PAGE.write_text(f"{before}{FIRST}{table()}{LAST}{after}")
+    PAGE.write_text(filled(PAGE.read_text(), "docs.engines", table()))
 
 
 def table() -> str:

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 from core.config import UseCase
 from core.metrics import METRICS
+from docs.marks import filled
 
 PAGE = Path(__file__).parent / "configuration.md"
-FIRST, LAST = "<!-- generated: .venv/bin/python -m docs.generate -->\n", "<!-- end of what is generated -->\n"
 ENTRIES = {"contract": "source", "columns": "column", "candidates": "candidate", "search": "parameter", "steps": "step"}  # of a mapping's own keys
 
 
@@ -28,9 +28,7 @@ def main() -> None:
 
 def page(text: str) -> str:
     """Return the page with fresh tables."""
-    before, _, rest = text.partition(FIRST)
-    _, _, after = rest.partition(LAST)
-    return f"{before}{FIRST}{tables()}{LAST}{after}"
+    return filled(text, "docs.generate", tables())
 
 
 def tables() -> str:

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from docs.marks import filled
 from tests.unit.serving.specification import FIRST, OTHERS, PROTOCOLS, ROW, TENSORS, TWO, Point
 
 PAGE = Path(__file__).parent / "protocols.md"
-FIRST_LINE, LAST_LINE = "<!-- generated: .venv/bin/python -m docs.protocols -->\n", "<!-- end of what is generated -->\n"
 SHORT = {str(TENSORS): "TENSORS", str(TWO): "TWO ROWS", str(ROW): "ROW", str(list(ROW.values())): "VALUES"}
 TYPES = {str: "text", float: "number", int: "number"}
 
@@ -21,9 +21,7 @@ def main() -> None:
 
 def page(text: str) -> str:
     """Return the page with fresh tables."""
-    before, _, rest = text.partition(FIRST_LINE)
-    _, _, after = rest.partition(LAST_LINE)
-    return f"{before}{FIRST_LINE}{tables()}{LAST_LINE}{after}"
+    return filled(text, "docs.protocols", tables())
 
 
 def tables() -> str:
