@@ -22,7 +22,7 @@ Datatype = Literal["FP64", "INT64", "BOOL", "BYTES"]
 Label = bool | int | float | str
 Value = bool | int | float | str | None
 
-MANIFEST, GOLDEN, MODEL, ONNX = "manifest.json", "golden.json", "model.skops", "model.onnx"
+MANIFEST, GOLDEN, MODEL, ONNX, FOREST = "manifest.json", "golden.json", "model.skops", "model.onnx", "forest.onnx"
 TRUSTED = ("sklearn.", "numpy.", "scipy.")
 # What HistGradientBoosting keeps when it splits on categories by itself; neither does anything but check an array.
 TRUSTED_FUNCTIONS = ("functools.partial", "sklearn.utils.validation.check_array")
@@ -70,18 +70,28 @@ class Golden:
 
 @dataclass(frozen=True)
 class Bundle:
-    """Everything that travels to the server; `model` is what `dump_model` returns, `onnx` is empty where scikit-learn serves."""
+    """Everything that travels to the server.
+
+    Attributes:
+        manifest: What the model is.
+        golden: How to prove it.
+        model: What `dump_model` returns.
+        onnx: The same as ONNX; empty where scikit-learn serves.
+        forest: What ONNX Runtime makes of a forest's scores, and the tables of `core.forest`; empty where the model is no small forest.
+    """
 
     manifest: Manifest
     golden: Golden
     model: bytes
     onnx: bytes = b""
+    forest: bytes = b""
 
 
 def pack(bundle: Bundle) -> bytes:
     """Write the bundle as a zip whose bytes depend on its content alone."""
     files = {MANIFEST: _json(asdict(bundle.manifest)), GOLDEN: _json(asdict(bundle.golden)), MODEL: bundle.model}
-    return _zip(files | ({ONNX: bundle.onnx} if bundle.onnx else {}))
+    graphs = {ONNX: bundle.onnx, FOREST: bundle.forest}
+    return _zip(files | {name: data for name, data in graphs.items() if data})
 
 
 def digest(data: bytes) -> str:
@@ -100,8 +110,8 @@ def unpack(data: bytes, expected_digest: str) -> Bundle:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             manifest, golden = json.loads(archive.read(MANIFEST)), json.loads(archive.read(GOLDEN))
-            onnx = archive.read(ONNX) if ONNX in archive.namelist() else b""
-            return Bundle(_manifest(manifest), Golden(**golden), archive.read(MODEL), onnx)
+            onnx, forest = (archive.read(name) if name in archive.namelist() else b"" for name in (ONNX, FOREST))
+            return Bundle(_manifest(manifest), Golden(**golden), archive.read(MODEL), onnx, forest)
     except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{expected_digest} is not a model bundle ({error}): register the model again") from error
 

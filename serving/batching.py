@@ -1,6 +1,7 @@
 """Zero-wait micro-batching: what arrives together is answered together, and what is alone does not wait.
 
-There is no timer: a batch is what came in one turn of the event loop, or while the engine was at work.
+There is no timer: a batch is what came in one turn of the event loop, or while the engine was at work. Where a turn brought several
+requests, others are on their way: the next turn's are taken, too.
 """
 
 from __future__ import annotations
@@ -12,11 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from core.engines import Answers, Engine, OnnxEngine
+from core.engines import Answers, Engine
 from serving.errors import RequestError, busy, defect
 
 BATCH_ROWS = 1024  # of one call of the engine
-INLINE_ROWS = 256  # up to here ONNX Runtime needs less than a change of threads takes from the others
 QUEUE_ROWS = 500_000  # waiting; a request beyond is refused
 QUEUE_REQUESTS = 4096
 PATIENCE = 30.0  # seconds that a request waits before it is refused
@@ -45,7 +45,6 @@ class Batcher:
 
     def __init__(self, engine: Engine, observe: Callable[[int, int, Answers], None]) -> None:
         self._engine, self._observe = engine, observe
-        self._inline_rows = INLINE_ROWS if isinstance(engine, OnnxEngine) else 0
         self._waiting: deque[Waiting] = deque()
         self._thread = ThreadPoolExecutor(1, "engine")
         self._busy = False
@@ -75,8 +74,15 @@ class Batcher:
         self.rows += rows
         if not self._busy:
             self._busy = True
-            loop.call_soon(self._next, loop)
+            loop.call_soon(self._gather, loop, 1)
         return await waiting.answer
+
+    def _gather(self, loop: asyncio.AbstractEventLoop, seen: int) -> None:
+        """Run what is there, unless several came in the last turn and there is not yet enough to do."""
+        if seen < len(self._waiting) and self.rows < self._engine.quick_rows:
+            loop.call_soon(self._gather, loop, len(self._waiting))
+        else:
+            self._next(loop)
 
     def _next(self, loop: asyncio.AbstractEventLoop) -> None:
         """Run the batch that is there; what comes meanwhile is the next one."""
@@ -86,7 +92,7 @@ class Batcher:
             if self._busy:
                 loop.call_soon(self._next, loop)
             return
-        if sum([waiting.rows for waiting in batch]) <= self._inline_rows:
+        if sum([waiting.rows for waiting in batch]) <= self._engine.quick_rows:
             self._finish(loop, batch, _run(self._engine, batch))
         else:
             running = self._thread.submit(_run, self._engine, batch)
@@ -122,7 +128,7 @@ class Batcher:
                 start += waiting.rows
             self._observe(count, start, answers)
         if self._waiting:
-            loop.call_soon(self._next, loop)
+            loop.call_soon(self._gather, loop, len(self._waiting))
         else:
             self._busy = False
 

@@ -37,8 +37,8 @@ def choose(bundle: Bundle, pipeline: Any, holdout: "pd.DataFrame") -> Choice:
     """
     versions = bundle.manifest.versions | {"onnxruntime": version("onnxruntime")}
     try:
-        onnx = export(pipeline, bundle.manifest.inputs)
-        exported = replace(bundle, manifest=replace(bundle.manifest, engine=OnnxEngine.name, versions=versions), onnx=onnx)
+        found = export(pipeline, bundle.manifest.inputs)
+        exported = replace(bundle, manifest=replace(bundle.manifest, engine=OnnxEngine.name, versions=versions), **found._asdict())
         proof = prove(exported, pipeline, holdout)
     except NotExportable as reason:
         return Choice(bundle, f"scikit-learn: {reason}", None)

@@ -1,5 +1,6 @@
 """The proof that the served form answers as scikit-learn does: asked for the same rows, by the code that serves."""
 
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-9
 CHUNK = 4096  # rows that are asked for at once
 Answers = dict[str, NDArray[Any]]
-Ask = Callable[["pd.DataFrame"], Answers]
+Ask = Callable[["pd.DataFrame"], list[Answers]]  # in each way that there is
 
 
 @dataclass
@@ -34,7 +35,7 @@ class Proof:
         rows: Test rows that were compared.
         adversarial: Rows besides, made to differ.
         error: The largest distance of two numbers, relative where they are above 1.
-        labels: How many labels differ.
+        labels: How many labels differ, in each way of asking.
         refused: How many rows one engine answers and the other refuses.
         first: The first row that differs, as text.
     """
@@ -75,16 +76,17 @@ def prove(bundle: Bundle, pipeline: Any, holdout: "pd.DataFrame") -> Proof:
         pipeline: The fitted pipeline.
         holdout: The test rows' inputs.
     """
-    proof, engine = Proof(bundle.manifest.classes is not None), _loaded(bundle)
+    proof, engines = Proof(bundle.manifest.classes is not None), _loaded(bundle)
     asked = [item.name for item in bundle.manifest.outputs]
 
-    def served(rows: "pd.DataFrame") -> Answers:
-        return engine.answer([engine.table(columns(rows))], asked)
+    def served(rows: "pd.DataFrame") -> list[Answers]:
+        table = engines[0].table(columns(rows))
+        return [engine.answer([table], asked) for engine in engines]
 
-    def trained(rows: "pd.DataFrame") -> Answers:
+    def trained(rows: "pd.DataFrame") -> list[Answers]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return {output: np.asarray(getattr(pipeline, output)(rows)) for output in asked}
+            return [{output: np.asarray(getattr(pipeline, output)(rows)) for output in asked}]
 
     with threadpool_limits(1):  # threads that wait for each other at every tree are slower than one, where others compute, too
         for table in _chunks(holdout):
@@ -98,9 +100,10 @@ def _chunks(table: "pd.DataFrame") -> Iterator["pd.DataFrame"]:
     return (table.iloc[start : start + CHUNK] for start in range(0, len(table), CHUNK))
 
 
-def _loaded(bundle: Bundle) -> OnnxEngine:
+def _loaded(bundle: Bundle) -> list[OnnxEngine]:
+    """Return an engine for each way in which rows are answered: by the graph and, if there is one, by the forest."""
     try:
-        return OnnxEngine(bundle)
+        return [OnnxEngine(bundle, many) for many in ([sys.maxsize, 0] if bundle.forest else [sys.maxsize])]
     except Exception as error:  # ONNX Runtime raises what it likes
         raise NotExportable(f"ONNX Runtime does not read the graph ({first_line(error)})") from error
 
@@ -114,7 +117,8 @@ def _compare(proof: Proof, rows: "pd.DataFrame", served: Ask, trained: Ask) -> i
     """Compare both engines' answers; return how many rows both answered. Where one refuses, each half is tried."""
     one, other = _tried(served, rows), _tried(trained, rows)
     if one is not None and other is not None:
-        _note(proof, rows, one, other)
+        for answers in one:
+            _note(proof, rows, answers, *other)
         return len(rows)
     if len(rows) > 1:
         return sum(_compare(proof, half, served, trained) for half in (rows[: len(rows) // 2], rows[len(rows) // 2 :]))
@@ -124,7 +128,7 @@ def _compare(proof: Proof, rows: "pd.DataFrame", served: Ask, trained: Ask) -> i
     return 0
 
 
-def _tried(ask: Ask, rows: "pd.DataFrame") -> Answers | None:
+def _tried(ask: Ask, rows: "pd.DataFrame") -> list[Answers] | None:
     try:
         return ask(rows)
     except ValueError:

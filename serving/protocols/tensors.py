@@ -46,24 +46,24 @@ def floats(name: str, values: NDArray[Any]) -> NDArray[np.float64]:
     return converted
 
 
-def texts(name: str, data: memoryview, count: int) -> list[str]:
+def texts(name: str, given: memoryview, count: int) -> list[str]:
     """Read a tensor of text; a missing value cannot be said in binary, only in JSON.
 
     Raises:
         RequestError: Its size is wrong, or it is not UTF-8.
     """
     values: list[str] = []
-    start = 0
+    data, size, stop, head = bytes(given), len(given), 0, LENGTH.size
     try:
-        while start < len(data):
-            (length,) = LENGTH.unpack_from(data, start)
-            start += LENGTH.size
-            if start + length > len(data):
-                raise bad(f"column {name}: value {len(values)} says that it has {length} bytes, {len(data) - start} are left")
-            values.append(str(data[start : start + length], "utf-8"))
-            start += length
+        while stop < size:
+            (length,) = LENGTH.unpack_from(data, stop)
+            start = stop + head
+            stop = start + length
+            if stop > size:
+                raise bad(f"column {name}: value {len(values)} says that it has {length} bytes, {size - start} are left")
+            values.append(data[start:stop].decode())
     except struct.error as error:
-        raise bad(f"column {name}: {len(data) - start} bytes are left over behind value {len(values)}") from error
+        raise bad(f"column {name}: {size - stop} bytes are left over behind value {len(values)}") from error
     except UnicodeDecodeError as error:
         raise bad(f"row {len(values)}, column {name}: not UTF-8: {error.reason}") from error
     if len(values) != count:

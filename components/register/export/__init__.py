@@ -1,7 +1,7 @@
 """The fitted pipeline as an ONNX graph in float64 that answers as scikit-learn does."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from components.register.export.columns import inputs_as_columns
 from components.register.export.errors import NotExportable
@@ -17,8 +17,20 @@ __all__ = ["NotExportable", "export"]
 OUTPUTS = ("predict", "predict_proba")
 
 
-def export(pipeline: Any, inputs: Sequence[Input]) -> bytes:
-    """Write a fitted pipeline as an ONNX model, as `core.engines.OnnxEngine` reads it.
+class Exported(NamedTuple):
+    """A pipeline in float64.
+
+    Attributes:
+        onnx: The whole of it.
+        forest: For many rows at once: the tables of its trees and what becomes of their scores; empty where it is not of that kind.
+    """
+
+    onnx: bytes
+    forest: bytes
+
+
+def export(pipeline: Any, inputs: Sequence[Input]) -> Exported:
+    """Write a fitted pipeline as ONNX models, as `core.engines.OnnxEngine` reads it.
 
     Args:
         pipeline: The pipeline, or an estimator alone.
@@ -38,4 +50,4 @@ def export(pipeline: Any, inputs: Sequence[Input]) -> bytes:
     answers = {name: found[name] for name in OUTPUTS if name in found}
     classes = len(steps[-1].classes_) if hasattr(steps[-1], "classes_") else None
     metadata = {"vocabularies": vocabularies.values, "required": required(pipeline, inputs, vocabularies.values)}
-    return graph.finish(answers, classes, metadata)
+    return Exported(graph.finish(answers, classes, metadata), graph.finish_forest(answers, classes))

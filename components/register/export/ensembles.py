@@ -8,7 +8,7 @@ import numpy as np
 
 from components.register.export.columns import Column, Numbers, Step
 from components.register.export.errors import NotExportable
-from components.register.export.forest import AVERAGE, ensemble
+from components.register.export.forest import ensemble
 from components.register.export.graph import Graph
 from components.register.export.trees import Tree, constant, of_histogram, of_tree
 
@@ -56,8 +56,6 @@ def flat(graph: Graph, column: str) -> str:
 
 
 def _mean(graph: Graph, trees: Sequence[Tree], columns: Sequence[Column], scores: int, count: int) -> str:
-    if scores == 1:
-        return ensemble(graph, trees, columns, scores, AVERAGE)
     return graph.add("Div", ensemble(graph, trees, columns, scores), graph.constant(float(count)))
 
 

@@ -1,8 +1,4 @@
-"""Trees as one TreeEnsemble node over the rows themselves: what the transformers do is folded into the splits, exactly.
-
-A split asks whether f(x) <= threshold. Of a numeric input, f never falls, so that there is a greatest double for which it holds: the
-split's new threshold. Of a text input, it holds for a set of codes; what is no range of codes is looked up in a table, once for all trees.
-"""
+"""Trees as one TreeEnsemble node over the rows themselves, and over tables that tell which codes of a text are no range but in a split's set."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,16 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from components.register.export.columns import Column, Numbers
-from components.register.export.errors import NotExportable
+from components.register.export.bitvectors import tables
+from components.register.export.columns import Column
 from components.register.export.graph import ROWS, TREES, Graph
 from components.register.export.matrix import PADDING, beside
+from components.register.export.questions import Coded, Codes, Questions
 from components.register.export.trees import Tree
 
-SUM, AVERAGE, LEQ = 1, 0, 0
-GREATEST = float(np.finfo(np.float64).max)
-YES, NO = np.inf, -np.inf  # thresholds that always hold and never
-Codes = NDArray[np.bool_]
+SUM, LEQ = 1, 0
+YES = np.inf  # a threshold that always holds
 
 
 class Split(NamedTuple):
@@ -32,7 +27,7 @@ class Split(NamedTuple):
     is_swapped: bool = False
 
 
-def ensemble(graph: Graph, trees: Sequence[Tree], columns: Sequence[Column], scores: int, aggregate: int = SUM) -> str:
+def ensemble(graph: Graph, trees: Sequence[Tree], columns: Sequence[Column], scores: int) -> str:
     """Write the node.
 
     Args:
@@ -40,41 +35,37 @@ def ensemble(graph: Graph, trees: Sequence[Tree], columns: Sequence[Column], sco
         trees: In the order of their sum.
         columns: What they split on.
         scores: How many sums there are.
-        aggregate: SUM or AVERAGE.
 
     Returns:
         The scores, [rows, scores].
     """
-    folding = Folding(columns, trees, graph.width)
+    questions = Questions(columns, trees)
+    folding = Folding(questions, graph.width)
     splits = [{int(node): folding.split(tree, int(node)) for node in np.flatnonzero(tree.left != -1)} for tree in trees]
     read, places = folding.matrix(graph)
     attributes = _attributes(trees, splits, places)
-    return graph.add("TreeEnsemble", read, domain=TREES, n_targets=scores, aggregate_function=aggregate, post_transform=0, **attributes)
+    found = graph.add("TreeEnsemble", read, domain=TREES, n_targets=scores, aggregate_function=SUM, post_transform=0, **attributes)
+    graph.forests[found] = tables(trees, questions, scores)
+    return found
 
 
 class Folding:
-    """Turns splits on a transformer's columns into splits on the rows, and on what has to be computed beside them."""
+    """Turns what the nodes ask into splits on the rows, and on what has to be computed beside them."""
 
-    def __init__(self, columns: Sequence[Column], trees: Sequence[Tree], width: int) -> None:
-        self.columns, self.width = columns, width
+    def __init__(self, questions: Questions, width: int) -> None:
+        self.questions, self.width = questions, width
         self.extra: list[Column] = []
         self._places: dict[Any, int] = {}
-        self._thresholds = {place: folded(column, _asked(trees, place)) for place, column in enumerate(columns) if _is_foldable(column)}
-        nan = np.full(1, np.nan)
-        self._missing = {place: float(column.of(nan)[0]) for place, column in enumerate(columns) if column.table is None}
 
     def split(self, tree: Tree, node: int) -> Split:
         """Return what asks the same as a node of a tree does."""
-        place, threshold, missing_left = int(tree.feature[node]), float(tree.threshold[node]), bool(tree.missing_left[node])
-        column = self.columns[place]
-        if column.table is not None:
-            return self._of_codes(column.source, _codes(column.table, threshold, missing_left, tree.members.get(node)))
-        if node in tree.members:
-            raise NotExportable("a numeric column is split by its values as categories")
-        if place not in self._thresholds:
-            return Split(self._beside(("column", place), column), threshold, missing_left)
-        missing = self._missing[place]
-        return Split(column.source, self._thresholds[place][threshold], missing_left if np.isnan(missing) else missing <= threshold)
+        asked = self.questions.of(tree, node)
+        if isinstance(asked, Coded):
+            return self._of_codes(asked.source, asked.left)
+        if asked:
+            return Split(*asked)
+        place = int(tree.feature[node])
+        return Split(self._beside(("column", place), self.questions.columns[place]), float(tree.threshold[node]), bool(tree.missing_left[node]))
 
     def matrix(self, graph: Graph) -> tuple[str, NDArray[np.int64]]:
         """Write what the node reads; the array says where each column of the splits is in it."""
@@ -99,46 +90,6 @@ class Folding:
             self._places[key] = self.width + len(self.extra)
             self.extra.append(column)
         return self._places[key]
-
-
-def _is_foldable(column: Column) -> bool:
-    return column.table is None and all(step.is_monotone for step in column.steps)
-
-
-def _asked(trees: Sequence[Tree], place: int) -> Numbers:
-    """Return every threshold that a column is compared with."""
-    return np.unique(np.concatenate([tree.threshold[(tree.feature == place) & (tree.left != -1)] for tree in trees]))
-
-
-def folded(column: Column, thresholds: Numbers) -> dict[float, float]:
-    """For each threshold, find the greatest double that the column's steps do not carry above it, by bisection over all doubles."""
-    if not column.steps:
-        return {value: value for value in thresholds.tolist()}
-    low, high = (np.full(len(thresholds), _ordinal(value)) for value in (-GREATEST, GREATEST))
-    for _ in range(64):
-        middle = (low | high) - ((low ^ high) >> 1)  # the mean, rounded up, without overflow
-        holds = column.of(_double(middle)) <= thresholds
-        low, high = np.where(holds, middle, low), np.where(holds, high, np.maximum(middle - 1, low))
-    found = _double(low)
-    return dict(zip(thresholds.tolist(), np.where(column.of(found) <= thresholds, found, NO).tolist(), strict=True))
-
-
-def _ordinal(value: float) -> int:
-    """Number the doubles in their order, 0 being 0."""
-    bits = int(np.float64(abs(value)).view(np.int64))
-    return -bits if value < 0 else bits
-
-
-def _double(ordinals: NDArray[np.int64]) -> Numbers:
-    return np.copysign(np.abs(ordinals).view(np.float64), ordinals)
-
-
-def _codes(table: Numbers, threshold: float, missing_left: bool, members: Codes | None) -> Codes:
-    """Tell for each code of a text column whether it goes left."""
-    if members is None:
-        return np.where(np.isnan(table), missing_left, table <= threshold)
-    is_missing = ~(table >= 0)  # so does HistGradientBoosting treat what it does not know
-    return np.where(is_missing, missing_left, members[np.where(is_missing, 0, table).astype(np.int64)])
 
 
 def _attributes(trees: Sequence[Tree], splits: Sequence[dict[int, Split]], places: NDArray[np.int64]) -> dict[str, Any]:

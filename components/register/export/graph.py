@@ -9,9 +9,11 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from components.register.export.bitvectors import Tables
+
 OPSET, TREES_OPSET, IR_VERSION = 21, 5, 10  # the newest that hold what is used: servers of some age read them, too
 TREES = "ai.onnx.ml"
-ROWS = "rows"
+ROWS, SCORES = "rows", "scores"
 
 
 class Graph:
@@ -21,6 +23,7 @@ class Graph:
         self.width = width  # how many columns the rows have
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
+        self.forests: dict[str, Tables | None] = {}  # by the value that holds the scores; None: one without that form
         self._known: dict[tuple[Any, ...], str] = {}
 
     def add(self, operator: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
@@ -68,35 +71,59 @@ class Graph:
             classes: How many a classifier knows, None for a regression.
             metadata: What the engine needs besides, by name.
         """
+        nodes, _ = self._needed(answers, ROWS)
+        return self._model(nodes, (ROWS, ROWS, self.width), answers, classes, metadata)
+
+    def finish_forest(self, answers: Mapping[str, str], classes: int | None) -> bytes:
+        """Write the model that makes the answers of a forest's scores, and has the forest's tables as further outputs.
+
+        Returns:
+            Nothing where the answers are not made of one forest's scores alone.
+        """
+        (value, tables), *others = [*self.forests.items(), ("", None)]
+        nodes, wanted = self._needed(answers, value)
+        if tables is None or len(others) > 1 or ROWS in wanted or value in answers.values():
+            return b""
+        metadata = {"columns": tables.columns, "trees": tables.trees}
+        return self._model(nodes, (value, SCORES, len(tables.trees)), answers, classes, metadata, tables.arrays)
+
+    def _needed(self, answers: Mapping[str, str], given: str) -> tuple[list[onnx.NodeProto], set[str]]:
+        """Return the nodes that make the answers of what is given, and all values that they need."""
+        kept, wanted = [], set(answers.values())
+        for node in reversed(self.nodes):
+            if wanted & set(node.output) and given not in node.output:
+                kept.append(node)
+                wanted |= set(node.input)
+        return kept[::-1], wanted
+
+    def _model(
+        self,
+        nodes: Sequence[onnx.NodeProto],
+        given: tuple[str, str, int],
+        answers: Mapping[str, str],
+        classes: int | None,
+        metadata: Mapping[str, Any],
+        tables: Mapping[str, NDArray[Any]] | None = None,
+    ) -> bytes:
+        """Write nodes that read one matrix: its value here, its name there, and its width."""
+        names = {value: name for name, value in answers.items()} | {given[0]: given[1]}
+        copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+        for node in copies:
+            for side in (node.input, node.output):
+                side[:] = [names.get(name, name) for name in side]
+        used = {name for node in copies for name in node.input}
+        constants = [value for name, value in self.constants.items() if name in used]
+        constants += [numpy_helper.from_array(np.ascontiguousarray(values), name) for name, values in (tables or {}).items()]
+        numbers = onnx.TensorProto.DOUBLE
         shapes: dict[str, tuple[int, list[int | None]]] = {
-            "predict": (onnx.TensorProto.DOUBLE if classes is None else onnx.TensorProto.INT64, [None])
+            "predict": (numbers if classes is None else onnx.TensorProto.INT64, [None]),
+            "predict_proba": (numbers, [None, classes]),
         }
-        shapes |= {"predict_proba": (onnx.TensorProto.DOUBLE, [None, classes])}
-        self._keep(set(answers.values()))
-        for name, value in answers.items():
-            for node in self.nodes:
-                _rename(node.input, value, name)
-                _rename(node.output, value, name)
-        rows = helper.make_tensor_value_info(ROWS, onnx.TensorProto.DOUBLE, [None, self.width])
         outputs = [helper.make_tensor_value_info(name, *shapes[name]) for name in answers]
-        graph = helper.make_graph(self.nodes, "model", [rows], outputs, list(self.constants.values()))
+        outputs += [helper.make_tensor_value_info(one.name, one.data_type, list(one.dims)) for one in constants if one.name in (tables or {})]
+        matrix = helper.make_tensor_value_info(given[1], numbers, [None, given[2]])
+        graph = helper.make_graph(copies, "model", [matrix], outputs, constants)
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(TREES, TREES_OPSET)]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="")
         helper.set_model_props(model, {name: json.dumps(value, ensure_ascii=False) for name, value in metadata.items()})
         return bytes(model.SerializeToString(deterministic=True))
-
-    def _keep(self, wanted: set[str]) -> None:
-        """Drop what no answer needs."""
-        kept = []
-        for node in reversed(self.nodes):
-            if wanted & set(node.output):
-                kept.append(node)
-                wanted |= set(node.input)
-        self.nodes = kept[::-1]
-        self.constants = {name: value for name, value in self.constants.items() if name in wanted}
-
-
-def _rename(names: Sequence[str], old: str, new: str) -> None:
-    for place, found in enumerate(names):
-        if found == old:
-            names[place] = new  # type: ignore[index]

@@ -101,7 +101,7 @@ class Faulty:
     """An engine that changes another's answers."""
 
     def __init__(self, model: Model, change: Callable[[Answers, Model], Answers]) -> None:
-        self.name, self.table = model.engine.name, model.engine.table
+        self.name, self.table, self.quick_rows = model.engine.name, model.engine.table, 0
         self._model, self._change = model, change
 
     def answer(self, tables: Sequence[Any], outputs: Collection[str]) -> Answers:

@@ -34,7 +34,7 @@ class Trained:
     def onnx(self) -> Bundle:
         """The same for ONNX Runtime."""
         manifest = replace(self.bundle.manifest, engine="onnx")
-        return replace(self.bundle, manifest=manifest, onnx=export(self.pipeline, manifest.inputs))
+        return replace(self.bundle, manifest=manifest, **export(self.pipeline, manifest.inputs)._asdict())
 
     def bundles(self) -> list[Bundle]:
         return [self.onnx, self.bundle]
