@@ -24,14 +24,14 @@ class Forest:
     Args:
         columns: Of each column that the trees split, its place in the rows, how many bins it has, and whether its values are their numbers.
         trees: How many trees add to each score; they are in the order of their scores.
-        tables: `edges` [edges], the thresholds of the other columns, each column's in their order: a value falls into the first bin whose
-            edge is not less, behind them into the last but one, and NaN into the last. `words` [bins, trees], of all columns. `leaves`
-            [trees, bits], what each leaf adds.
+        tables: `edges` [edges], the thresholds of the other columns, each column's in their order and infinity: a value falls into the
+            first bin whose edge is not less, and NaN, which is sorted behind infinity, into the last. `words` [bins, trees], of all
+            columns. `leaves` [trees, bits], what each leaf adds.
     """
 
     def __init__(self, columns: Sequence[tuple[int, int, bool]], trees: Sequence[int], tables: Mapping[str, NDArray[Any]]) -> None:
         bins = np.cumsum([count for _, count, _ in columns])[:-1]
-        edges = np.cumsum([0 if is_code else count - 2 for _, count, is_code in columns])[:-1]
+        edges = np.cumsum([0 if is_code else count - 1 for _, count, is_code in columns])[:-1]
         self._columns = [
             (place, None if is_code else bounds, np.ascontiguousarray(words))
             for (place, _, is_code), bounds, words in zip(columns, np.split(tables["edges"], edges), np.split(tables["words"], bins), strict=True)
@@ -47,7 +47,7 @@ class Forest:
         return np.concatenate(found) if len(found) > 1 else found[0]
 
     def _of(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        places = [rows[:, place].astype(np.intp) if edges is None else _bins(rows[:, place], edges) for place, edges, _ in self._columns]
+        places = [rows[:, place].astype(np.intp) if edges is None else edges.searchsorted(rows[:, place]) for place, edges, _ in self._columns]
         reached = self._columns[0][2].take(places[0], 0)
         other = np.empty_like(reached)
         for (_, _, words), bins in zip(self._columns[1:], places[1:], strict=True):
@@ -56,10 +56,3 @@ class Forest:
         reached -= 1
         values = self._leaves.take(np.add(np.bitwise_count(reached).T, self._first, order="C"))
         return np.stack([values[part].sum(axis=0) for part in self._parts], axis=1)
-
-
-def _bins(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.intp]:
-    """NaN is sorted behind all numbers; so is what is greater than every edge, into the same place."""
-    found = edges.searchsorted(values)
-    found += np.isnan(values)
-    return found

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 from benchmarks.serving.model import Model as Prepared
 from benchmarks.serving.protocols import Protocol
 from core.engines import Answers
+from serving import memory
 from serving.app import application
 from serving.body import parse_json
 from serving.drain import Drain
@@ -87,6 +88,7 @@ def _service(prepared: Prepared) -> Service:
     version = Version(found.name, found.version, found.uri, found.digest)
     service = Service(version, Settings(), Drain(0))
     service.open(load(version))
+    memory.settle()
     return service
 
 

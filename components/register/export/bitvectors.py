@@ -49,7 +49,7 @@ def tables(trees: Sequence[Tree], questions: Questions, scores: int) -> Tables |
         [(source, len(values), is_code[source]) for source, values in bins.items()],
         [sum(tree.target == score for tree in ordered) for score in range(scores)],
         {
-            "edges": np.concatenate([*(values[:-2] for source, values in bins.items() if not is_code[source]), np.zeros(0)]),
+            "edges": np.concatenate([*(values[:-1] for source, values in bins.items() if not is_code[source]), np.zeros(0)]),
             "words": np.concatenate([_words(values, asked[source], spans, whole) for source, values in bins.items()]),
             "leaves": np.stack([np.pad(tree.value[_leaves(tree)], (0, bits - _count(tree))) for tree in ordered]),
         },
