@@ -39,14 +39,18 @@ class Endpoint:
         """Answer one request."""
         started = perf_counter()
         headers: Headers = dict(scope["headers"])
+        log = self._service.log if self._service.log and self._service.log.draws() else None
         rows = 0
         try:
             parameters = scope.get("path_params")
             if parameters:
                 self._service.check_name(**parameters)
             model = self._service.proved()
-            query, table, rows = await self._understood(model, headers, receive)
-            outputs = model.outputs if self._service.log else query.outputs
+            query, table = await self._understood(model, headers, receive)
+            rows = len(query.columns[0])
+            if log is None:
+                query.columns = ()  # many small objects: freed while they are near the processor
+            outputs = query.outputs if log is None else model.outputs
             answers = await self._service.batcher.answer(table, rows, outputs)  # type: ignore[union-attr]
             status, reply = 200, await _written(query, answers, rows)
         except RequestError as problem:
@@ -56,15 +60,15 @@ class Endpoint:
         except Exception as error:
             status, reply = 500, refusal(defect(error), self._error)
         else:
-            if self._service.log:
-                self._service.log.offer(query.columns, answers, _identity(headers, query), headers.get(b"traceparent", b"").decode("latin-1"))
+            if log:
+                log.offer(query.columns, answers, _identity(headers, query), headers.get(b"traceparent", b"").decode("latin-1"))
         await respond(self._service, headers, send, status, reply)
         seconds = perf_counter() - started
         self._service.metrics.request(self._protocol, status, rows, seconds)
         if self._service.access_log.on:
             self._service.access_log.write(scope, headers, status, seconds, protocol=self._protocol, rows=rows)
 
-    async def _understood(self, model: Model, headers: Headers, receive: Receive) -> tuple[Query, object, int]:
+    async def _understood(self, model: Model, headers: Headers, receive: Receive) -> tuple[Query, object]:
         body = await self._service.bodies.read(headers, receive)
         try:
             if len(body) <= INLINE_BYTES:
@@ -73,12 +77,9 @@ class Endpoint:
         finally:
             self._service.bodies.release(body)
 
-    def _read(self, model: Model, body: bytes, headers: Headers) -> tuple[Query, object, int]:
+    def _read(self, model: Model, body: bytes, headers: Headers) -> tuple[Query, object]:
         query = self._parse(model, body, headers)
-        table, rows = model.engine.table(query.columns), len(query.columns[0])
-        if not self._service.log:
-            query.columns = ()  # many small objects: freed while they are near the processor
-        return query, table, rows
+        return query, model.engine.table(query.columns)
 
 
 async def respond(service: Service, headers: Headers, send: Send, status: int, reply: Reply) -> None:

@@ -101,8 +101,12 @@ class PredictionLog:
         self._thread = Thread(target=self._write_all, name="prediction-log", daemon=True)
         self._thread.start()
 
+    def draws(self) -> bool:
+        """Say by chance whether a request is one of the sample."""
+        return random.random() < self._sample  # noqa: S311
+
     def offer(self, columns: Columns, answers: Answers, request_id: str, trace: str = "") -> None:
-        """Take an answered request, or leave it: by chance, or because there is no room. On the event loop's thread alone.
+        """Take an answered request of the sample, or leave it if there is no room. On the event loop's thread alone.
 
         Args:
             columns: What the model read; not changed afterwards.
@@ -110,8 +114,6 @@ class PredictionLog:
             request_id: The client's, empty if it gave none.
             trace: The W3C trace context, empty if there is none.
         """
-        if random.random() >= self._sample:  # noqa: S311
-            return
         rows = len(columns[0])
         size = ENTRY_BYTES + rows * self._row_size
         for place in self._texts:

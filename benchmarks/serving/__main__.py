@@ -14,11 +14,11 @@ from benchmarks.serving import results as records
 from benchmarks.serving.contenders import CONTENDERS
 from benchmarks.serving.model import ROOT
 from benchmarks.serving.plot import draw
-from benchmarks.serving.results import Results
+from benchmarks.serving.results import RECORD, Results
 from benchmarks.serving.run import Plan, run
-from benchmarks.serving.tables import markdown, remarks, tables
+from benchmarks.serving.tables import remarks, tables
 
-RECORD, PLOT = Path(__file__).with_name("results.json"), ROOT / "docs" / "images" / "serving.png"
+PLOT = ROOT / "docs" / "images" / "serving.png"
 TRIAL = ROOT / ".local" / "bench" / "serving"
 FULL, QUICK = (3, 2), (1, 2)  # rounds, seconds
 WIDTH = 110  # of the tables, also where they are written into a file
@@ -34,8 +34,6 @@ def main() -> None:
         results = _measured(options, console)
     Console(width=max(WIDTH, console.width)).print(*tables(results))
     console.print(*remarks(results), sep="\n", markup=False, soft_wrap=True)
-    if options.show:
-        print(f"\n{markdown(results)}")
 
 
 def _options() -> argparse.Namespace:
@@ -44,7 +42,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one short round, as a trial: written below .local/ and not into the repository")
     parser.add_argument("--peers", type=lambda text: text.split(","), help=f"only some of {','.join(peers)}; also a trial")
     parser.add_argument("--growth", action="store_true", help="also watch this server's memory over ten million rows, up to five minutes")
-    parser.add_argument("--show", action="store_true", help="measure nothing: print the record and its Markdown, and draw it again")
+    parser.add_argument("--show", action="store_true", help="measure nothing: print the record and draw it again")
     options = parser.parse_args()
     unknown = set(options.peers or []) - set(peers)
     if unknown:

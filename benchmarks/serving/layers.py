@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import statistics
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # as in the server; read when NumPy is imported
@@ -23,7 +23,7 @@ from benchmarks.serving.load import write_requests, wrk
 from benchmarks.serving.model import Model as Prepared
 from benchmarks.serving.model import prepared
 from benchmarks.serving.protocols import INVOCATIONS, V2
-from benchmarks.serving.results import Results, machine
+from benchmarks.serving.results import Profile, Results, machine, save_profile
 from benchmarks.serving.run import Course
 from benchmarks.serving.servers import LOAD_CORE, SERVER_CORE, Running
 from benchmarks.serving.stages import LAYERS, Case, parts
@@ -48,9 +48,11 @@ def main() -> None:
         os.sched_setaffinity(0, {SERVER_CORE})
         memory.bound()
         columns = [list(parts(case, model, *each)) for case, each in zip(CASES, whole, strict=True)]
-    rows = [(name, *(f"{column[place]:,.1f}" for column in columns)) for place, name in enumerate(LAYERS)]
-    rows.append(("together", *(f"{sum(column):,.1f}" for column in columns)))
-    _show(["µs of CPU a request,\nrows x connections", *(case.title for case in CASES)], rows)
+    rows = [[name, *(f"{column[place]:,.1f}" for column in columns)] for place, name in enumerate(LAYERS)]
+    rows.append(["together", *(f"{sum(column):,.1f}" for column in columns)])
+    profile = [["µs of CPU a request, rows x connections", *(case.title for case in CASES)], *rows]
+    save_profile(profile)
+    _show(profile)
 
 
 def _served(model: Prepared, scratch: Path) -> Iterator[tuple[float, float]]:
@@ -74,15 +76,13 @@ def _used(running: Running, path: Path, connections: int) -> tuple[float, float]
     return kernel / found["requests"] * 1e6, outside / found["requests"] * 1e6
 
 
-def _show(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _show(profile: Profile) -> None:
     table = Table()
-    for place, name in enumerate(header):
-        table.add_column(name, justify="right" if place else "left", no_wrap=True)
-    for row in rows:
+    for place, name in enumerate(profile[0]):
+        table.add_column(name.replace(", ", ",\n"), justify="right" if place else "left", no_wrap=True)
+    for row in profile[1:]:
         table.add_row(*row)
     Console(width=110).print(table)
-    titles = [name.replace("\n", " ") for name in header]
-    print("\n".join(f"| {' | '.join(row)} |" for row in [titles, ["---", *["---:"] * (len(header) - 1)], *rows]))
 
 
 if __name__ == "__main__":

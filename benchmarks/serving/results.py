@@ -17,6 +17,8 @@ from benchmarks.serving.load import Measurement
 from cli.revision import revision
 
 CPU = Path("/proc/cpuinfo")
+RECORD, PROFILE = (Path(__file__).with_name(name) for name in ("results.json", "layers.json"))
+Profile = list[list[str]]  # where the time of a request goes: a header, and a line a layer
 
 
 @dataclass(frozen=True)
@@ -129,3 +131,14 @@ def machine(**more: str) -> dict[str, str]:
         **packages,
         **more,
     }
+
+
+def save_profile(profile: Profile) -> None:
+    """Keep where the time goes."""
+    PROFILE.write_text(json.dumps(profile, indent=1, ensure_ascii=False) + "\n")
+
+
+def load_profile() -> Profile:
+    """Read where the time goes."""
+    found: Profile = json.loads(PROFILE.read_text())
+    return found

@@ -53,7 +53,7 @@ class Case:
     @property
     def title(self) -> str:
         """Return its name in the table."""
-        return f"{self.protocol.name},\n{self.rows:,} x {self.connections}"
+        return f"{self.protocol.name}, {self.rows:,} x {self.connections}"
 
 
 def parts(case: Case, prepared: Prepared, kernel: float, outside: float) -> Iterator[float]:

@@ -43,7 +43,7 @@ def markdown(results: Results) -> str:
     where = f"each server on one core ({about['processor']}), wrk on another; single rows, but rows/s: 1,000 a request at 4 connections"
     return (
         "\n\n".join(
-            [_rows(FIGURES, _figures(results)), f"{what}; {where}; {about['date']}.", _rows(("goal", "measured", "wanted", ""), _goals(results))]
+            [lines(FIGURES, _figures(results)), f"{what}; {where}; {about['date']}.", lines(("goal", "measured", "wanted", ""), _goals(results))]
         )
         + "\n"
     )
@@ -98,9 +98,9 @@ def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     return table
 
 
-def _rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def lines(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a table in Markdown."""
+    return "\n".join(f"| {' | '.join(line)} |" for line in [header, ["---", *["---:"] * (len(header) - 1)], *rows])
 
 
 def _short(milliseconds: float) -> str:

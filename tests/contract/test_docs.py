@@ -12,8 +12,10 @@ from typing import Any, cast
 import pytest
 import typer
 
+from benchmarks.serving.goals import goals
+from benchmarks.serving.results import RECORD, load
 from cli.main import app
-from docs import generate
+from docs import figures, generate
 from serving import batching, body, columns, connection
 from serving.drain import Drain
 from serving.exposition import exposition
@@ -110,6 +112,14 @@ LIMITS = [
 @pytest.mark.parametrize(("what", "limit", "unit"), LIMITS, ids=[what for what, _, _ in LIMITS])
 def test_the_limits_of_the_server_are_those_of_the_code(what: str, limit: int, unit: str) -> None:
     assert f"| {what} | {limit:,}{unit} |" in SERVING.read_text()
+
+
+def test_the_figures_of_the_server_are_those_that_were_recorded() -> None:
+    assert figures.page(SERVING.read_text()) == SERVING.read_text(), "run: .venv/bin/python -m docs.figures"
+
+
+def test_the_recorded_figures_reach_every_goal() -> None:
+    assert [goal for goal in goals(load(RECORD)) if not goal.reached] == []
 
 
 def test_every_metric_of_the_server_is_described() -> None:

@@ -114,7 +114,8 @@ Make = Callable[..., PredictionLog]
 
 def offer(log: PredictionLog, *rows: tuple[float | None, str | None], identity: str = "r-1", trace: str = "") -> None:
     proba = np.array([[0.25, 0.75]] * len(rows))
-    log.offer(list(zip(*rows, strict=True)), {"predict": np.array(["late"] * len(rows)), "predict_proba": proba}, identity, trace)
+    if log.draws():
+        log.offer(list(zip(*rows, strict=True)), {"predict": np.array(["late"] * len(rows)), "predict_proba": proba}, identity, trace)
 
 
 def objects(log: PredictionLog) -> dict[str, bytes]:

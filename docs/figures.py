@@ -1,0 +1,26 @@
+"""Write the figures of docs/serving.md from what the benchmark recorded: `.venv/bin/python -m docs.figures`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.serving.results import RECORD, load, load_profile
+from benchmarks.serving.tables import lines, markdown
+from docs.marks import filled
+
+PAGE = Path(__file__).parent / "serving.md"
+
+
+def main() -> None:
+    """Put the tables between the marks of the page."""
+    PAGE.write_text(page(PAGE.read_text()))
+
+
+def page(text: str) -> str:
+    """Return the page with the recorded figures."""
+    header, *layers = load_profile()
+    return filled(text, "docs.figures", f"{markdown(load(RECORD))}\n{lines(header, layers)}\n")
+
+
+if __name__ == "__main__":
+    main()
