@@ -1,6 +1,7 @@
 """Trees as one TreeEnsemble node over the rows themselves, and over tables that tell which codes of a text are no range but in a split's set."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,7 +46,7 @@ def ensemble(graph: Graph, trees: Sequence[Tree], columns: Sequence[Column], sco
     read, places = folding.matrix(graph)
     attributes = _attributes(trees, splits, places)
     found = graph.add("TreeEnsemble", read, domain=TREES, n_targets=scores, aggregate_function=SUM, post_transform=0, **attributes)
-    graph.forests[found] = tables(trees, questions, scores)
+    graph.forests[found] = partial(tables, trees, questions, scores)
     return found
 
 

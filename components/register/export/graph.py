@@ -1,7 +1,7 @@
 """An ONNX graph in the making: nodes in the order of their computation, the same model always as the same bytes."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ class Graph:
         self.width = width  # how many columns the rows have
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
-        self.forests: dict[str, Tables | None] = {}  # by the value that holds the scores; None: one without that form
+        self.forests: dict[str, Callable[[], Tables | None]] = {}  # what builds a forest's tables, by the value that holds its scores
         self._known: dict[tuple[Any, ...], str] = {}
 
     def add(self, operator: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
@@ -78,11 +78,13 @@ class Graph:
         """Write the model that makes the answers of a forest's scores, and has the forest's tables as further outputs.
 
         Returns:
-            Nothing where the answers are not made of one forest's scores alone.
+            Nothing where the answers are not made of one forest's scores alone, or its trees have no tables.
         """
-        (value, tables), *others = [*self.forests.items(), ("", None)]
+        if len(self.forests) != 1:
+            return b""
+        ((value, build),) = self.forests.items()
         nodes, wanted = self._needed(answers, value)
-        if tables is None or len(others) > 1 or ROWS in wanted or value in answers.values():
+        if ROWS in wanted or value in answers.values() or (tables := build()) is None:
             return b""
         metadata = {"columns": tables.columns, "trees": tables.trees}
         return self._model(nodes, (value, SCORES, len(tables.trees)), answers, classes, metadata, tables.arrays)
