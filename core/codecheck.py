@@ -10,6 +10,7 @@ from typing import Any
 from core.config import Candidate, UseCase
 from core.configcheck import Problem
 from core.errors import UserError, first_line
+from core.sources import FileSource
 
 FOLDER = Path(__file__).resolve().parent.parent / "usecases"
 IBIS_TYPES = {"integer": "int64", "number": "float64", "string": "string", "boolean": "boolean", "timestamp": "timestamp('UTC')", "date": "date"}
@@ -25,9 +26,9 @@ def code_problems(usecase: UseCase, folder: str) -> Iterator[Problem]:
     """
     if usecase.name != folder:
         yield Problem(("name",), f"the folder is called {folder}: write name: {folder} or rename the folder")
-    for name, uri in usecase.sources.items():
-        if "://" not in uri and not list((FOLDER / folder).glob(uri)):
-            yield Problem(("sources", name), f"there is no file {uri} beside the config: add it or correct the path")
+    for name, source in usecase.sources.items():
+        if isinstance(source, FileSource) and not list((FOLDER / folder).glob(source.path)):
+            yield Problem(("sources", name), f"there is no file {source.path} beside the config: add it or correct the path")
     yield from _features_problems(usecase, folder)
     for name, candidate in usecase.train.candidates.items():
         yield from (Problem(("train", "candidates", name, *path), message) for path, message in _estimator_problems(usecase, candidate))

@@ -2,52 +2,22 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from core.contract import Contract
+from core.frozen import Bytes, Frozen, Identifier
 from core.metrics import METRICS
+from core.sources import Source
 
-SCHEMES = ("s3",)  # sources by address; without a scheme, a source is a file beside the config
 Task = Literal["binary", "multiclass", "regression"]
 StepName = Literal["extract", "validate", "transform", "train", "evaluate", "register", "deploy", "serve", "report"]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,40}$")]
-Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Integers = tuple[int, int]
 Floats = tuple[float, float]  # named here: in Range, int and float are keys
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 # Quantities of Kubernetes, none of them nothing; a number in the file is as good as its text
 Cpu = Annotated[str, Field(pattern=r"^([1-9][0-9]*(m|\.[0-9]+)?|0\.[0-9]*[1-9][0-9]*)$", coerce_numbers_to_str=True)]
 Memory = Annotated[str, Field(pattern=r"^[1-9][0-9]*(Mi|Gi)$")]
-
-
-class Frozen(BaseModel):
-    """Refuses unknown keys, never changes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Column(Frozen):
-    """What a column of a source promises."""
-
-    type: Literal["integer", "number", "string", "boolean", "timestamp", "date"] = Field(description="What its values are.")
-    nulls: float = Field(default=0.0, ge=0, le=1, description="Greatest share of rows that may be null.")
-    min: float | str | None = Field(default=None, description="Least value allowed; a date is quoted text.")
-    max: float | str | None = Field(default=None, description="Greatest value allowed; a date is quoted text.")
-    values: tuple[str, ...] | None = Field(default=None, description="The only values allowed.")
-
-
-class Rows(Frozen):
-    """How many rows a source has."""
-
-    min: int = Field(default=1, ge=1, description="Least number of rows allowed.")
-    max: int | None = Field(default=None, description="Greatest number of rows allowed.")
-
-
-class Contract(Frozen):
-    """What a source promises. Columns that it does not name may be there too."""
-
-    rows: Rows = Rows()
-    columns: dict[str, Column] = Field(min_length=1, description="The columns that `features()` sees, and no others, by name.")
-    unique: tuple[tuple[str, ...], ...] = Field(default=(), description="Sets of columns that no two rows share.")
 
 
 class Features(Frozen):
@@ -158,7 +128,7 @@ STEPS: dict[StepName, Step] = {  # in the order of the pipeline
 class Limits(Frozen):
     """What a step may use."""
 
-    memory: str = Field(default="1GB", pattern=r"^[0-9]+(MB|GB)$", description="DuckDB's memory limit.")
+    memory: Bytes = Field(default="1GB", description="DuckDB's memory limit.")
     steps: dict[StepName, Step] = Field(default=STEPS, description="What the pod of a step may use on a cluster, by the step's name.")
 
     @field_validator("steps", mode="before")
@@ -187,7 +157,9 @@ class UseCase(Frozen):
     task: Task = Field(description="What kind of answer.")
     target: Identifier = Field(description="The column of `features()` that is to be predicted.")
     metric: Literal[tuple(METRICS)] = Field(description="By which candidates are chosen and the verdict is given.")  # type: ignore[valid-type]
-    sources: dict[Identifier, str] = Field(min_length=1, description="s3://bucket/key, s3://bucket/prefix-*.parquet, or a path beside the config.")
+    sources: dict[Identifier, Source] = Field(
+        min_length=1, description="Each an address or a path beside the config; or a mapping with its `kind`, see below."
+    )
     contract: dict[str, Contract] = Field(description="What each source promises, by its name.")
     features: Features
     split: Split

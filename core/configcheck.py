@@ -1,5 +1,6 @@
 """From a document to a use case: its shape and what its parts must agree on, each problem with its place and the cure."""
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from typing import Any, NamedTuple
@@ -7,7 +8,8 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from core.config import SCHEMES, Column, UseCase
+from core.config import UseCase
+from core.contract import Column
 from core.errors import UserError
 from core.metrics import METRICS
 
@@ -36,7 +38,7 @@ def check(document: dict[str, Any]) -> tuple[UseCase | None, list[Problem]]:
     try:
         usecase = UseCase.model_validate(restored(document))
     except ValidationError as error:
-        return None, [Problem(tuple(part for part in item["loc"] if part != "[key]"), _sentence(item)) for item in error.errors()]
+        return None, [Problem(_place(item["loc"]), _sentence(item)) for item in error.errors()]
     found = list(_contradictions(usecase))
     return (None if found else usecase), found
 
@@ -50,14 +52,24 @@ def restored(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def _place(location: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """Leave out what pydantic adds to a place in the document: that a key is meant, and the kind of a source."""
+    return tuple(part for index, part in enumerate(location) if part != "[key]" and not (location[0] == "sources" and index == 2))
+
+
 def _sentence(item: ErrorDetails) -> str:
     match item["type"]:
+        case "address":
+            return item["msg"]
+        case "union_tag_invalid" | "union_tag_not_found" | "model_attributes_type":
+            return "no known kind of source: write an address, a path, or a mapping with kind: file, https, s3, postgresql or kafka"
         case "extra_forbidden":
             return "unknown key: remove it or correct its spelling"
         case "missing":
             return "missing: add it"
         case _:
-            return f"{item['msg'].removeprefix('Value error, ')} (found {item['input']!r})"
+            found = re.sub("//[^/@]*@", "//...@", repr(item["input"]))  # a password in an address is not repeated
+            return f"{item['msg'].removeprefix('Value error, ')} (found {found})"
 
 
 def _contradictions(usecase: UseCase) -> Iterator[Problem]:
@@ -72,10 +84,7 @@ def _contradictions(usecase: UseCase) -> Iterator[Problem]:
 
 
 def _source_problems(usecase: UseCase) -> Iterator[Problem]:
-    for name, uri in usecase.sources.items():
-        if "://" in uri and uri.partition("://")[0] not in SCHEMES:
-            known = ", ".join(f"{scheme}://..." for scheme in SCHEMES)
-            yield Problem(("sources", name), f"{uri} is of no known kind: write {known} or a path beside the config")
+    for name in usecase.sources:
         if name not in usecase.contract:
             yield Problem(("sources", name), f"there is no contract for it: add contract.{name}")
     for name, contract in usecase.contract.items():

@@ -20,7 +20,7 @@ import psutil
 from core.config import UseCase
 from core.configcheck import parse
 from core.errors import UserError
-from core.mlflow_api import TAG_LIMIT, NotFound, call, put_artifact
+from core.mlflow_api import TAG_LIMIT, NotFound, call, get_artifact, put_artifact
 from core.signals import heed_sigterm
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
@@ -55,14 +55,18 @@ class Run:
             publish(child, parameters, metrics, {})
             end(child, "FINISHED")
 
-    def dataset(self, name: str, digest: str, source: str, columns: dict[str, str], rows: int, context: str) -> None:
-        """Note a dataset that the step used, for MLflow's lineage."""
+    def accepted(self, path: str) -> bytes | None:
+        """Return an artifact that this step left in the last pipeline run that succeeded, if there is one."""
+        return _accepted(self.usecase, self.name, path) if self.live else None
+
+    def dataset(self, name: str, digest: str, source: dict[str, Any], columns: dict[str, str], rows: int, context: str) -> None:
+        """Note a dataset that the step used, for MLflow's lineage; `source` has its `uri`, and whatever else is known of where it came from."""
         schema = json.dumps({"mlflow_colspec": [{"name": key, "type": kind} for key, kind in columns.items()]})
         data = {
             "name": name,
             "digest": digest[:36],
-            "source_type": "s3" if source.startswith("s3:") else "local",
-            "source": json.dumps({"uri": source}),
+            "source_type": source["uri"].partition("://")[0] if "://" in source["uri"] else "local",
+            "source": json.dumps(source),
         }
         self.datasets.append(
             {
@@ -200,8 +204,21 @@ def notes(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {section: {item["key"]: item["value"] for item in run["data"].get(section, [])} for section in ("metrics", "params", "tags")}
 
 
+def _accepted(usecase: UseCase, step: str, path: str) -> bytes | None:
+    """Look among the step's runs, the newest first, for one whose pipeline run succeeded."""
+    for run in _search(usecase, f"tags.step = '{step}' AND attributes.status = 'FINISHED'"):
+        above = notes(run)["tags"].get("mlflow.parentRunId")
+        if above and get(above)["info"]["status"] == "FINISHED":
+            try:
+                return get_artifact(run["info"]["artifact_uri"], path)
+            except NotFound:
+                continue
+    return None
+
+
 def _search(usecase: UseCase, condition: str) -> list[dict[str, Any]]:
-    body = {"experiment_ids": [_experiment(usecase.name)], "filter": condition, "max_results": 1000}
+    """Return the experiment's runs that fulfil a condition, the newest first."""
+    body = {"experiment_ids": [_experiment(usecase.name)], "filter": condition, "max_results": 1000, "order_by": ["attributes.start_time DESC"]}
     found: list[dict[str, Any]] = call("POST", "runs/search", body).get("runs", [])
     return found
 

@@ -55,7 +55,7 @@ def _newest(usecase: str) -> pd.DataFrame:
     config = load(usecase)[0]
     with tempfile.TemporaryDirectory() as folder, connect(config.limits.memory) as connection:
         backend = ibis.duckdb.from_connection(connection)
-        tables = {name: backend.read_parquet(_fetch(uri, Path(folder, name))) for name, uri in config.sources.items()}
+        tables = {name: backend.read_parquet(_fetch(source.address, Path(folder, name))) for name, source in config.sources.items()}
         table: pd.DataFrame = features(usecase)(**tables).to_pandas()
     # by all columns: DuckDB's threads return rows of the same hour in any order
     return table.sort_values([str(config.split.column), *config.features.names], ignore_index=True).tail(len(table) // 5)

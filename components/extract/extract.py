@@ -1,19 +1,19 @@
-"""Copy the sources into Parquet files: whole or not at all, with a hash of what was read."""
+"""Copy the sources into Parquet files: whole or not at all, with a hash of what was read and a note of where it came from."""
 
 import hashlib
+import json
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
+from components.extract import formats
+from components.extract.delivery import Delivery, Request
 from components.extract.sources import fetch
-from core.errors import UserError, first_line
-from core.tables import columns, connect, literal
+from core.sources import Kind
 from core.tracking import Run
 
-READERS = {".parquet": "read_parquet([{}], union_by_name = true)", ".csv": "read_csv([{}], union_by_name = true, nullstr = ['', 'NA'])"}
+ORIGIN = "origin.json"  # in MLflow: of each source what was read, and the watermark that counts if the pipeline run succeeds
 
 
 def extract(run: Run, folder: str) -> dict[str, Any]:
@@ -21,31 +21,55 @@ def extract(run: Run, folder: str) -> dict[str, Any]:
 
     Args:
         run: The step's notes.
-        folder: Where `<source>.parquet` is written for each.
+        folder: Where `<source>.parquet` is written for each, and `<source>.bad.parquet` where records could not be read.
 
     Returns:
-        SHA-256 of all that was read, and the rows of each table.
+        SHA-256 of all that was read, the rows of each table, and of each its hash, columns and origin.
 
     Raises:
         UserError: A source cannot be read.
     """
-    hashes, rows = {}, {}
+    tables: dict[str, Any] = {}
+    left: dict[str, Any] = {}
+    before = _watermarks(run)
     with tempfile.TemporaryDirectory() as workplace:
         ready = Path(workplace, "ready")
         ready.mkdir()
-        for name, uri in run.usecase.sources.items():
-            files = fetch(uri, run.usecase.name, Path(workplace, name))
-            hashes[name] = _hash(files)
-            rows[name] = _convert(run, name, files, ready / f"{name}.parquet")
-            for file in files:
-                if file.is_relative_to(workplace):
-                    file.unlink()
+        for name, source in run.usecase.sources.items():
+            place = Path(workplace, "sources", name)
+            place.mkdir(parents=True)
+            request = Request(
+                run.usecase.name, name, run.usecase.contract[name], place, run.usecase.limits.memory, before.get(name, {}).get(source.address)
+            )
+            delivery = fetch(source, request)
+            tables[name] = _keep(run, source, request, delivery, ready)
+            left[name] = {"uri": source.address, "origin": delivery.origin, "pins": delivery.pins, "watermark": delivery.watermark}
+            shutil.rmtree(place)
         shutil.copytree(ready, folder, dirs_exist_ok=True)
-    total = hashlib.sha256("".join(f"{name} {hashes[name]}\n" for name in sorted(hashes)).encode()).hexdigest()
+    run.artifacts[ORIGIN] = json.dumps(left, indent=2, sort_keys=True).encode()
+    total = hashlib.sha256("".join(f"{name} {tables[name]['sha256']}\n" for name in sorted(tables)).encode()).hexdigest()
     run.tags["data.sha256"] = total
-    run.metrics |= {f"rows.{name}": float(count) for name, count in rows.items()}
-    run.summary = ", ".join(f"{count:,} {name}" for name, count in rows.items())
-    return {"sha256": total, **{f"rows_{name}": count for name, count in rows.items()}}
+    run.metrics |= {f"rows.{name}": float(table["rows"]) for name, table in tables.items()}
+    run.summary = ", ".join(f"{table['rows']:,} {name}" for name, table in tables.items())
+    return {"sha256": total, **{f"rows_{name}": table["rows"] for name, table in tables.items()}, "tables": tables}
+
+
+def _watermarks(run: Run) -> dict[str, dict[str, Any]]:
+    """Return, by source and address, how far the last run that succeeded has read."""
+    if not any(getattr(source, "incremental", None) for source in run.usecase.sources.values()):
+        return {}
+    found = json.loads(run.accepted(ORIGIN) or b"{}")
+    return {name: {left["uri"]: left["watermark"]} for name, left in found.items()}
+
+
+def _keep(run: Run, source: Kind, request: Request, delivery: Delivery, ready: Path) -> dict[str, Any]:
+    """Write a delivery as one Parquet file and note it."""
+    table = formats.write(source, request, delivery, ready / f"{request.name}.parquet")
+    if delivery.bad:
+        shutil.copy(delivery.bad, ready / f"{request.name}.bad.parquet")
+    digest = _hash(delivery.files)
+    run.dataset(request.name, digest, {"uri": source.address} | delivery.origin, table.columns, table.rows, "raw")
+    return {"sha256": digest, "rows": table.rows, "columns": table.columns, "origin": delivery.origin}
 
 
 def _hash(files: list[Path]) -> str:
@@ -55,30 +79,3 @@ def _hash(files: list[Path]) -> str:
         with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()
-
-
-def _convert(run: Run, name: str, files: list[Path], target: Path) -> int:
-    """Write the files as one Parquet file and return its rows."""
-    uri = run.usecase.sources[name]
-    kinds = {file.suffix for file in files}
-    reader = READERS.get(kinds.pop()) if len(kinds) == 1 else None
-    if reader is None:
-        raise UserError(f"source {name}: {uri} names files of other kinds than one of {', '.join(READERS)}: correct sources.{name}")
-    try:
-        with connect(run.usecase.limits.memory) as connection:
-            listed = ", ".join(literal(file) for file in files)
-            connection.execute(f"COPY (FROM {reader.format(listed)}) TO {literal(target)} (FORMAT parquet, COMPRESSION zstd)")
-            count = connection.execute(f"SELECT count(*) FROM read_parquet({literal(target)})").fetchall()[0][0]  # noqa: S608
-            run.dataset(name, _hash([target]), uri, columns(connection, target), count, "raw")
-            return int(count)
-    except duckdb.Error as error:  # of damaged Parquet, also the class of all
-        raise UserError(
-            f"source {name}: {uri} cannot be read, it is damaged or no {files[0].suffix[1:]} ({_cause(error, files)}): deliver it again"
-        ) from error
-
-
-def _cause(error: Exception, files: list[Path]) -> str:
-    text = first_line(error)
-    for file in files:
-        text = text.replace(str(file), file.name)
-    return text

@@ -44,7 +44,9 @@ def transform(run: Run, raw: str, target: str) -> dict[str, Any]:
         found = columns(connection, target)
     rows = sum(counts.values())
     run.metrics |= {f"rows.{split}": float(counts.get(split, 0)) for split in SPLITS}
-    run.dataset("table", hashlib.sha256(Path(target).read_bytes()).hexdigest(), f"usecases/{run.usecase.name}/features.py", found, rows, "features")
+    run.dataset(
+        "table", hashlib.sha256(Path(target).read_bytes()).hexdigest(), {"uri": f"usecases/{run.usecase.name}/features.py"}, found, rows, "features"
+    )
     run.summary = f"{rows:,} rows, {len(found)} columns -> {Path(target).stat().st_size / 1e3:,.0f} kB"
     return {"rows": rows, "columns": len(found)}
 

@@ -7,8 +7,8 @@ from typing import Any
 import duckdb
 
 from components.validate.page import write
-from core.config import Column, Contract
 from core.configfile import where
+from core.contract import Column, Contract
 from core.errors import UserError
 from core.tables import columns, connect, identifier, literal
 from core.tracking import Run

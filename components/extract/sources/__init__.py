@@ -1,25 +1,24 @@
-"""One file a kind of source; each gives local files, in an order that does not change.
+"""One file a kind of source.
 
-To add a kind: a module with `fetch(uri, folder)`, and a line in KINDS here and in `core.config.SCHEMES`.
+To add a kind: a model in `core.sources`, a module here with `fetch(source, request)`, and a line in KINDS.
 """
 
-from pathlib import Path
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
 
-from components.extract.sources import files, s3
+from components.extract.delivery import Delivery, Request
+from core.sources import Kind
 
-KINDS = {"s3": s3.fetch}
+KINDS = ("file", "https", "kafka", "postgresql", "s3")
 
 
-def fetch(uri: str, usecase: str, folder: Path) -> list[Path]:
-    """Bring a source's files onto this machine.
+def fetch(source: Kind, request: Request) -> Delivery:
+    """Bring a source's data onto this machine, complete.
 
-    Args:
-        uri: As the config names it.
-        usecase: Whose config it is: a path is relative to it.
-        folder: Where copies may be put.
-
-    Returns:
-        Files, sorted by their names at the source.
+    Raises:
+        UserError: It cannot be had, or not all of it.
     """
-    scheme, separator, _ = uri.partition("://")
-    return KINDS[scheme](uri, folder) if separator else files.fetch(uri, usecase)
+    module = import_module(f"components.extract.sources.{source.kind}")  # each by itself: a database's client costs a file nothing
+    found: Callable[[Any, Request], Delivery] = module.fetch
+    return found(source, request)

@@ -1,28 +1,32 @@
-"""Objects of an S3 server: one key, or a glob of keys."""
+"""Objects of an S3 server: one key, all below a prefix, or a glob of keys."""
 
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from components.extract.delivery import Delivery, Request
+from components.extract.formats import named
 from core.errors import UserError
+from core.sources import S3Source
 from core.storage import client, errors, split
 
 WILD = "*?["
 
 
-def fetch(uri: str, folder: Path) -> list[Path]:
+def fetch(source: S3Source, request: Request) -> Delivery:
     """Download the objects that the address means; listed once, so that late arrivals do not split a run."""
-    bucket, pattern = split(uri)
+    bucket, pattern = split(source.uri)
     connection = client()
-    with errors(uri):
+    with errors(source.uri):
         keys = _keys(bucket, pattern) if any(sign in pattern for sign in WILD) else [pattern]
         if not keys:
-            raise UserError(f"{uri}: no object matches: correct the address or deliver the data")
-        copies = [folder / f"{number:05}-{Path(key).name}" for number, key in enumerate(keys)]
+            raise UserError(f"{source.uri}: no object matches: correct the address or deliver the data")
+        copies = [request.folder / f"{number:05}-{Path(key).name}" for number, key in enumerate(keys)]
         if not connection.bucket_exists(bucket):  # to a download, a missing bucket looks like a missing object
-            raise UserError(f"{uri}: bucket {bucket} does not exist: create it or correct the address")
+            raise UserError(f"{source.uri}: bucket {bucket} does not exist: create it or correct the address")
+        kind = named(source, request, keys)
         for key, copy in zip(keys, copies, strict=True):
             connection.fget_object(bucket, key, str(copy))
-    return copies
+    return Delivery(copies, kind, {"objects": len(copies)})
 
 
 def _keys(bucket: str, pattern: str) -> list[str]:

@@ -86,7 +86,7 @@ def test_a_step_leaves_all_its_notes_in_a_run_below_the_pipelines(
         run.metrics["validation.roc_auc"] = 0.75
         run.tags["data.sha256"] = "ab12"
         run.artifacts["page.html"] = b"<p>page</p>"
-        run.dataset("rows", "f" * 64, "s3://data/rows.parquet", {"x": "DOUBLE"}, 600, "raw")
+        run.dataset("rows", "f" * 64, {"uri": "s3://data/rows.parquet"}, {"x": "DOUBLE"}, 600, "raw")
         run.summary = "it went well"
 
     left = tracking.get(run.id)
@@ -103,7 +103,7 @@ def test_a_step_leaves_all_its_notes_in_a_run_below_the_pipelines(
 
 def test_a_steps_datasets_are_its_inputs_in_mlflow(document: dict[str, Any]) -> None:
     with record("extract", document) as run:
-        run.dataset("rows", "f" * 64, "s3://data/rows-*.parquet", {"x": "DOUBLE", "kind": "VARCHAR"}, 600, "raw")
+        run.dataset("rows", "f" * 64, {"uri": "s3://data/rows-*.parquet"}, {"x": "DOUBLE", "kind": "VARCHAR"}, 600, "raw")
 
     (used,) = tracking.get(run.id)["inputs"]["dataset_inputs"]
     assert (used["dataset"]["name"], used["dataset"]["digest"]) == ("rows", "f" * 36)

@@ -1,0 +1,19 @@
+"""What every part of the configuration is: a model that refuses unknown keys and never changes."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+Bytes = Annotated[str, Field(pattern=r"^[0-9]+(MB|GB)$")]
+
+
+class Frozen(BaseModel):
+    """Refuses unknown keys, never changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def count(size: str) -> int:
+    """Return the bytes of a size such as 512MB, a thousand thousands each."""
+    return int(size[:-2]) * {"MB": 10**6, "GB": 10**9}[size[-2:]]

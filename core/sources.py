@@ -1,0 +1,139 @@
+"""Where data come from: one model a kind of source.
+
+A source says what to read. Where its server is and who may read there comes from the environment, never from here.
+"""
+
+import hashlib
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from core.frozen import Bytes, Frozen
+
+Format = Literal["csv", "jsonl", "parquet", "avro"]
+ByName = Annotated[Format | None, Field(default=None, description="Of the files; by their names if left out. gzip and zstd are undone by the name.")]
+Since = Annotated[bool, Field(default=False, description="Read only what is new since the last run that succeeded.")]
+Qualified = Annotated[str, Field(pattern=r'^[^."\x00]+(\.[^."\x00]+)?$')]
+
+
+class FileSource(Frozen):
+    """Files beside the use case's config, which travel in the image."""
+
+    kind: Literal["file"]
+    path: str = Field(min_length=1, description="A path or a glob, below the use case's folder.")
+    format: ByName
+
+    @property
+    def address(self) -> str:
+        """What messages and MLflow call it."""
+        return self.path
+
+
+class HttpsSource(Frozen):
+    """One file of a web server."""
+
+    kind: Literal["https"]
+    url: str = Field(pattern=r"^https://[^/@\s]+(/\S*)?$", description="Its address. A name and password for it come from ~/.netrc.")
+    format: ByName
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$", description="The checksum that the file must have.")
+    max_size: Bytes = Field(default="10GB", description="Greatest size allowed.")
+
+    @property
+    def address(self) -> str:
+        """What messages and MLflow call it: without a query, which may carry a secret."""
+        return self.url.partition("?")[0]
+
+
+class S3Source(Frozen):
+    """Objects of the S3 server: one key, all below a prefix, or a glob of keys."""
+
+    kind: Literal["s3"]
+    uri: str = Field(pattern=r"^s3://[^/\s]+/.+$", description="s3://bucket/key, s3://bucket/prefix/ with its slash, or s3://bucket/glob-*.parquet.")
+    format: ByName
+    incremental: Since
+
+    @property
+    def address(self) -> str:
+        """What messages and MLflow call it."""
+        return self.uri
+
+
+class PostgresqlSource(Frozen):
+    """A table or a query of a PostgreSQL database, which PGHOST, PGDATABASE, PGUSER, PGPASSWORD and the like name."""
+
+    kind: Literal["postgresql"]
+    table: Qualified | None = Field(default=None, description="A table or view, with or without its schema.")
+    query: str | None = Field(default=None, min_length=1, description="One SELECT, in place of a table.")
+    service: str | None = Field(default=None, pattern=r"^[\w.-]+$", description="A section of PGSERVICEFILE, if several databases are read.")
+    partition: str | None = Field(default=None, min_length=1, description="A column of numbers or times by whose ranges parts are read side by side.")
+    partitions: int = Field(default=4, ge=2, le=64, description="How many parts, if `partition` is named.")
+    timeout: int = Field(default=3600, ge=1, description="Seconds after which the server gives up a statement.")
+    incremental: str | None = Field(
+        default=None, min_length=1, description="A column that only grows: rows above its greatest value in the last run that succeeded."
+    )
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> "PostgresqlSource":
+        if (self.table is None) == (self.query is None):
+            raise ValueError("write exactly one of table and query")
+        return self
+
+    @property
+    def address(self) -> str:
+        """What messages and MLflow call it."""
+        name = self.table or f"query-{hashlib.sha256(str(self.query).encode()).hexdigest()[:8]}"
+        return f"postgresql://{self.service or ''}/{name}"
+
+
+class KafkaSource(Frozen):
+    """The messages of a topic between two points, of the brokers that KAFKA_BOOTSTRAP_SERVERS names."""
+
+    kind: Literal["kafka"]
+    topic: str = Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$", description="The topic.")
+    format: Literal["json", "avro", "protobuf"] = Field(default="json", description="What the values are.")
+    definition: str | None = Field(
+        default=None,
+        description="Path of the schema beside the config (.avsc, or a .desc of protoc); that of the registry at SCHEMA_REGISTRY_URL if left out.",
+    )
+    message: str | None = Field(default=None, description="The Protobuf message's full name, if its file has several.")
+    start: str | dict[int, int] = Field(default="earliest", description="earliest, a time with its zone, or an offset for each partition.")
+    end: str | dict[int, int] = Field(
+        default="latest", description="latest when the run begins, a time with its zone, or an offset for each partition; exclusive."
+    )
+    latest_per_key: bool = Field(
+        default=False, description="Of each key only the last message, as in a compacted topic; a tombstone removes the key."
+    )
+    incremental: Since
+    timeout: int = Field(default=60, ge=1, description="Seconds that the brokers may be silent.")
+
+    @property
+    def address(self) -> str:
+        """What messages and MLflow call it."""
+        return f"kafka:///{self.topic}"
+
+
+def _spelt_out(given: Any) -> Any:
+    """Turn an address into the mapping that it is short for."""
+    if not isinstance(given, str):
+        return given
+    scheme, separator, rest = given.partition("://")
+    if not separator:
+        return {"kind": "file", "path": given}
+    if scheme == "s3":
+        return {"kind": "s3", "uri": given}
+    if scheme == "https" and "@" not in rest.partition("/")[0]:
+        return {"kind": "https", "url": given}
+    if scheme in ("postgresql", "kafka"):
+        if not rest.startswith("/"):  # perhaps with a password: it is not repeated here
+            raise PydanticCustomError("address", f"where the server is and who may read there comes from the environment: write {scheme}:///NAME")
+        return {"kind": scheme, {"postgresql": "table", "kafka": "topic"}[scheme]: rest[1:]}
+    if scheme == "https":
+        raise PydanticCustomError("address", "a name and password do not belong into the config: put them into ~/.netrc (NETRC names another file)")
+    known = "s3://bucket/key, https://host/file, postgresql:///schema.table, kafka:///topic"
+    raise PydanticCustomError("address", f"{re.sub('//[^/@]*@', '//', given)} is of no known kind: write {known} or a path beside the config")
+
+
+Kind = FileSource | HttpsSource | S3Source | PostgresqlSource | KafkaSource
+Source = Annotated[Annotated[Kind, Field(discriminator="kind")], BeforeValidator(_spelt_out, json_schema_input_type=str | Kind)]
