@@ -12,6 +12,19 @@ from pydantic_core import PydanticCustomError
 
 from core.frozen import Bytes, Frozen
 
+ENVIRONMENT = (  # by which servers are found and who may read there; what libpq, requests and the Schema Registry's clients call them
+    *("PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGSSLMODE", "PGSSLROOTCERT", "PGSERVICEFILE"),
+    *(
+        "KAFKA_BOOTSTRAP_SERVERS",
+        "KAFKA_SECURITY_PROTOCOL",
+        "KAFKA_SASL_MECHANISM",
+        "KAFKA_SASL_USERNAME",
+        "KAFKA_SASL_PASSWORD",
+        "KAFKA_SSL_CA_LOCATION",
+    ),
+    *("SCHEMA_REGISTRY_URL", "SCHEMA_REGISTRY_USER", "SCHEMA_REGISTRY_PASSWORD"),
+    *("NETRC", "REQUESTS_CA_BUNDLE"),
+)
 Format = Literal["csv", "jsonl", "parquet", "avro"]
 ByName = Annotated[Format | None, Field(default=None, description="Of the files; by their names if left out. gzip and zstd are undone by the name.")]
 Since = Annotated[bool, Field(default=False, description="Read only what is new since the last run that succeeded.")]

@@ -15,10 +15,13 @@ from components.train.component import train
 from components.transform.component import transform
 from components.validate.component import validate
 from core.config import Limits, Step
+from core.sources import ENVIRONMENT
 
 USER = 10001
 SETTINGS = "mlops"  # the ConfigMap of the run's namespace
 CREDENTIALS = "mlops-s3"  # the Secret of the steps' S3 user
+SOURCES = "mlops-sources"  # the Secret of the servers that data come from; it may be missing
+SOURCES_FOLDER = "/etc/mlops-sources"  # where its keys are files: certificates, netrc, pg_service.conf
 # Waiting OpenMP threads that spin make a fit ten times slower on a busy machine. One BLAS thread: the same sums on any number of cores.
 THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
 ADDRESSES = ("AWS_ENDPOINT_URL_S3", "AWS_REGION", "MLFLOW_TRACKING_URI")
@@ -45,7 +48,7 @@ class Steps:
 
     def __init__(self, limits: Limits, *, caching: bool = True) -> None:
         self._limits, self._caching = limits, caching
-        self.extract = self._task(extract, cached=False, retried=True)
+        self.extract = self._task(extract, cached=False, retried=True, settings=(_introduce,))
         self.validate = self._task(validate, cached=True, retried=False)
         self.transform = self._task(transform, cached=True, retried=False)
         self.train = self._task(train, cached=True, retried=False)
@@ -55,13 +58,16 @@ class Steps:
         self.serve = self._task(serve, cached=False, retried=False)
         self.report = self._task(report, cached=False, retried=True)
 
-    def _task(self, component: Any, *, cached: bool, retried: bool) -> Callable[..., dsl.PipelineTask]:
+    def _task(
+        self, component: Any, *, cached: bool, retried: bool, settings: tuple[Callable[[dsl.PipelineTask], None], ...] = ()
+    ) -> Callable[..., dsl.PipelineTask]:
         """Give every task of a component its settings.
 
         Args:
             component: The component.
             cached: Whether its result depends on its inputs alone.
             retried: Whether it may succeed the next time, and does no harm the second time.
+            settings: What its tasks need besides.
         """
 
         def task(**inputs: Any) -> dsl.PipelineTask:
@@ -72,6 +78,8 @@ class Steps:
             _limit(made, self._limits.steps[component.name])
             _harden(made)
             _equip(made)
+            for setting in settings:
+                setting(made)
             return made
 
         return task
@@ -98,6 +106,12 @@ def _equip(task: dsl.PipelineTask) -> None:
     kubernetes.use_field_path_as_env(task, "KFP_RUN_ID", "metadata.labels['pipeline/runid']")
     kubernetes.use_config_map_as_env(task, SETTINGS, {name: name for name in (*ADDRESSES, *SERVING)}, optional=True)
     kubernetes.use_secret_as_env(task, CREDENTIALS, {name: name for name in KEYS}, optional=True)
+
+
+def _introduce(task: dsl.PipelineTask) -> None:
+    """Give a task the addresses and credentials of the servers that data come from, if the namespace has them."""
+    kubernetes.use_secret_as_env(task, SOURCES, {name: name for name in ENVIRONMENT}, optional=True)
+    kubernetes.use_secret_as_volume(task, SOURCES, SOURCES_FOLDER, optional=True)
 
 
 def _amount(quantity: str) -> float:

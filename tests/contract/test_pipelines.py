@@ -20,7 +20,7 @@ from core.config import STEPS
 from core.configcheck import restored
 from core.configfile import load, names
 from pipelines.build import COMPILED, compile_one
-from pipelines.steps import SERVING
+from pipelines.steps import SERVING, SOURCES
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("cli", "components", "core", "local", "pipelines", "serving", "usecases")
@@ -190,7 +190,8 @@ def test_a_step_learns_addresses_credentials_and_the_runs_id_from_its_pod(name: 
     settings = compiled(name)[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"][executor]
     literal = compiled(name)[0]["deploymentSpec"]["executors"][executor]["container"]["env"]
 
-    referred = {pair["envVar"] for kind in ("configMapAsEnv", "secretAsEnv") for item in settings[kind] for pair in item["keyToEnv"]}
+    items = [item for kind in ("configMapAsEnv", "secretAsEnv") for item in settings[kind] if item.get("secretName") != SOURCES]
+    referred = {pair["envVar"] for item in items for pair in item["keyToEnv"]}
     assert {name for name in referred if not name.startswith("SERVING_")} == {
         *("AWS_ENDPOINT_URL_S3", "AWS_REGION", "MLFLOW_TRACKING_URI", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     }
@@ -200,6 +201,15 @@ def test_a_step_learns_addresses_credentials_and_the_runs_id_from_its_pod(name: 
     assert all(item["optional"] for kind in ("configMapAsEnv", "secretAsEnv") for item in settings[kind])
     assert settings["fieldPathAsEnv"] == [{"name": "KFP_RUN_ID", "fieldPath": "metadata.labels['pipeline/runid']"}]
     assert {item["name"] for item in literal}.isdisjoint(referred)
+
+
+@pytest.mark.parametrize(("name", "executor"), EXECUTORS)
+def test_only_what_reads_sources_learns_their_addresses_and_credentials(name: str, executor: str) -> None:
+    settings = compiled(name)[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"][executor]
+
+    known = [item for item in (*settings["secretAsEnv"], *settings.get("secretAsVolume", [])) if item["secretName"] == SOURCES]
+    assert len(known) == (2 if executor in ("exec-extract", "exec-load") else 0)
+    assert all(item["optional"] for item in known)
 
 
 def test_every_setting_that_the_deployment_reads_reaches_the_step() -> None:

@@ -126,7 +126,7 @@ def _named(template: Document | None) -> Iterator[tuple[str, str, str]]:
         yield "ServiceAccount", account, ""
     for volume in template["spec"].get("volumes", []):
         for kind, field, name in (("ConfigMap", "configMap", "name"), ("Secret", "secret", "secretName")):
-            if field in volume:
+            if field in volume and not volume[field].get("optional"):
                 yield kind, volume[field][name], ""
     for container in containers(template):
         yield from _variables(container)
@@ -135,7 +135,7 @@ def _named(template: Document | None) -> Iterator[tuple[str, str, str]]:
 def _variables(container: Document) -> Iterator[tuple[str, str, str]]:
     for kind, field in (("ConfigMap", "configMap"), ("Secret", "secret")):
         for source in container.get("envFrom", []):
-            if reference := source.get(f"{field}Ref"):
+            if (reference := source.get(f"{field}Ref")) and not reference.get("optional"):
                 yield kind, reference["name"], ""
         for variable in container.get("env", []):
             if reference := variable.get("valueFrom", {}).get(f"{field}KeyRef"):

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from core.storage import BUCKETS
+from pipelines.steps import SOURCES, SOURCES_FOLDER
 from tests.manifests.build import KUBERNETES, Document, named
 
 Built = Callable[[str], list[Document]]
@@ -92,6 +93,23 @@ def test_prometheus_reads_the_metrics_of_the_servers(built: Built) -> None:
     # then
     assert policy["ingress"][0]["ports"] == [{"port": "http"}]
     assert pod["metadata"]["annotations"]["prometheus.io/port"] == str(ports["http"])
+
+
+def test_sources_are_reached_only_where_the_option_says_so(built: Built) -> None:
+    # given
+    ports = [{"port": 5432}, {"port": 9092}, {"port": 9093}, {"port": 8081}]
+    # then
+    assert _find(built("overlays/sources"), "NetworkPolicy mlops/sources")["spec"]["egress"] == [{"ports": ports}]
+    assert "NetworkPolicy mlops/sources" not in map(named, built("overlays/local"))
+
+
+def test_a_job_has_the_addresses_of_the_sources_if_there_are_any(built: Built) -> None:
+    # given
+    pod = _find(built("overlays/local"), "CronJob mlops/mlops")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    # then
+    assert {"secretRef": {"name": SOURCES, "optional": True}} in pod["containers"][0]["envFrom"]
+    assert {"name": "sources", "secret": {"secretName": SOURCES, "optional": True}} in pod["volumes"]
+    assert {"name": "sources", "mountPath": SOURCES_FOLDER, "readOnly": True} in pod["containers"][0]["volumeMounts"]
 
 
 def test_production_runs_more_than_one_of_each(built: Built) -> None:
