@@ -77,7 +77,7 @@ class Run:
 
     def close(self, status: Status) -> None:
         """Publish everything."""
-        publish(self.id, self.parameters, self.metrics | _resources(), self.tags | {"summary": self.summary})
+        publish(self.id, self.parameters, self.metrics | _resources(), self.tags | {"summary": self.summary, "step": self.name})
         if self.datasets:
             self._log_inputs()
         try:
@@ -205,20 +205,21 @@ def notes(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _accepted(usecase: UseCase, step: str, path: str) -> bytes | None:
-    """Look among the step's runs, the newest first, for one whose pipeline run succeeded."""
+    """Look among the ended runs of the step, the newest first, for one whose pipeline run succeeded."""
     for run in _search(usecase, f"tags.step = '{step}' AND attributes.status = 'FINISHED'"):
         above = notes(run)["tags"].get("mlflow.parentRunId")
-        if above and get(above)["info"]["status"] == "FINISHED":
-            try:
-                return get_artifact(run["info"]["artifact_uri"], path)
-            except NotFound:
-                continue
+        if above and get(above)["info"]["status"] == "FINISHED" and path in _artifacts(run["info"]["run_id"]):
+            return get_artifact(run["info"]["artifact_uri"], path)
     return None
 
 
+def _artifacts(run: str) -> set[str]:
+    return {file["path"] for file in call("GET", "artifacts/list", {"run_id": run}).get("files", [])}
+
+
 def _search(usecase: UseCase, condition: str) -> list[dict[str, Any]]:
-    """Return the experiment's runs that fulfil a condition, the newest first."""
-    body = {"experiment_ids": [_experiment(usecase.name)], "filter": condition, "max_results": 1000, "order_by": ["attributes.start_time DESC"]}
+    """Return the experiment's runs that fulfil a condition, the one that ended last first."""
+    body = {"experiment_ids": [_experiment(usecase.name)], "filter": condition, "max_results": 1000, "order_by": ["attributes.end_time DESC"]}
     found: list[dict[str, Any]] = call("POST", "runs/search", body).get("runs", [])
     return found
 

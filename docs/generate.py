@@ -37,7 +37,15 @@ def tables() -> str:
     found = list(_keys(schema, schema, ""))
     top = [key for key in found if "." not in key.path]
     sections = [f"## {key.path}\n\n{_table(inner)}" for key in top if (inner := [one for one in found if one.path.startswith(f"{key.path}.")])]
-    return "\n".join(["## Top level\n", _table(top), *sections, "## Metrics\n", _metrics()])
+    return "\n".join(["## Top level\n", _table(top), "## sources\n", *_kinds(schema), *sections, "## Metrics\n", _metrics()])
+
+
+def _kinds(schema: dict[str, Any]) -> Iterator[str]:
+    """Yield a table of each kind of source."""
+    for model in schema["$defs"].values():
+        kind = model["properties"].get("kind", {}).get("const")
+        if kind:
+            yield f"### kind: {kind}\n\n{model['description']}\n\n{_table([key for key in _keys(model, schema, '') if key.path != 'kind'])}"
 
 
 def _keys(model: dict[str, Any], schema: dict[str, Any], prefix: str) -> Iterator[Key]:

@@ -17,7 +17,7 @@ from core.configcheck import parse
 from core.errors import UserError
 from core.mlflow_api import call, get_artifact
 from core.processes import free_port
-from core.tracking import Run, record
+from core.tracking import Run, Status, record
 from tests.unit import small
 
 pytestmark = pytest.mark.usefixtures("platform")
@@ -111,6 +111,39 @@ def test_a_steps_datasets_are_its_inputs_in_mlflow(document: dict[str, Any]) -> 
     assert json.loads(used["dataset"]["profile"]) == {"num_rows": 600}
     assert [item["name"] for item in json.loads(used["dataset"]["schema"])["mlflow_colspec"]] == ["x", "kind"]
     assert used["tags"] == [{"key": "mlflow.data.context", "value": "raw"}]
+
+
+def test_what_a_step_left_counts_once_its_pipeline_run_has_succeeded(
+    usecase: UseCase, document: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pipeline_run(text: str, status: Status | None) -> None:
+        monkeypatch.setenv("KFP_RUN_ID", str(uuid.uuid4()))
+        with record("extract", document) as run:
+            run.artifacts["origin.json"] = text.encode()
+        if status:
+            tracking.end(tracking.parent(usecase), status)
+
+    def accepted() -> bytes | None:
+        return Run("extract", usecase, live=True).accepted("origin.json")
+
+    assert accepted() is None
+    pipeline_run("one", "FINISHED")
+    pipeline_run("two", "FINISHED")
+    pipeline_run("three", "FAILED")
+    pipeline_run("four", None)
+
+    assert accepted() == b"two"
+    assert Run("validate", usecase, live=True).accepted("origin.json") is None
+    assert Run("extract", usecase, live=True).accepted("other.json") is None
+
+
+def test_what_a_step_left_is_found_too_where_kfps_plugin_made_its_run(plugin: tuple[str, str], usecase: UseCase, document: dict[str, Any]) -> None:
+    with record("extract", document) as run:
+        run.artifacts["origin.json"] = b"one"
+    for each in reversed(plugin):  # which the plugin itself does
+        tracking.end(each, "FINISHED")
+
+    assert Run("extract", usecase, live=True).accepted("origin.json") == b"one"
 
 
 def test_a_trial_is_a_run_below_its_steps(document: dict[str, Any]) -> None:

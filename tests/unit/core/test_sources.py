@@ -1,0 +1,93 @@
+"""How a source is written, in short and in full, and what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from core.configcheck import check
+from core.sources import Kind
+from tests.unit.small import document
+
+
+def read(written: Any) -> Kind:
+    usecase, problems = check(document(sources={"rows": written}))
+    assert usecase, problems
+    return usecase.sources["rows"]
+
+
+@pytest.mark.parametrize(
+    ("short", "full"),
+    [
+        pytest.param("rows-*.csv", {"kind": "file", "path": "rows-*.csv"}, id="file"),
+        pytest.param("https://host:8443/rows.csv?part=1", {"kind": "https", "url": "https://host:8443/rows.csv?part=1"}, id="https"),
+        pytest.param("s3://data/rows/", {"kind": "s3", "uri": "s3://data/rows/"}, id="s3"),
+        pytest.param("postgresql:///shop.orders", {"kind": "postgresql", "table": "shop.orders"}, id="postgresql"),
+        pytest.param("kafka:///shop.orders-v1", {"kind": "kafka", "topic": "shop.orders-v1"}, id="kafka"),
+    ],
+)
+def test_an_address_is_short_for_a_mapping(short: str, full: dict[str, Any]) -> None:
+    assert read(short) == read(full)
+
+
+@pytest.mark.parametrize(
+    ("written", "address"),
+    [
+        pytest.param("https://host/rows.csv?token=secret", "https://host/rows.csv", id="query of a web address"),
+        pytest.param({"kind": "postgresql", "table": "orders", "service": "shop"}, "postgresql://shop/orders", id="service"),
+        pytest.param({"kind": "postgresql", "query": "SELECT 1"}, "postgresql:///query-e004ebd5", id="query"),
+        pytest.param("kafka:///orders", "kafka:///orders", id="topic"),
+    ],
+)
+def test_the_address_names_a_source_and_tells_no_secret(written: Any, address: str) -> None:
+    assert read(written).address == address
+
+
+def test_offsets_survive_the_way_through_a_pipeline_parameter() -> None:
+    assert getattr(read({"kind": "kafka", "topic": "t", "start": {"0": 17.0, "1": 4.0}}), "start", None) == {0: 17, 1: 4}
+
+
+@pytest.mark.parametrize(
+    ("written", "place", "sentence"),
+    [
+        pytest.param("ftp://host/rows.csv", (), "ftp://host/rows.csv is of no known kind: write s3://bucket/key, https://", id="another scheme"),
+        pytest.param("http://host/rows.csv", (), "is of no known kind", id="http, which anybody on the way can change"),
+        pytest.param("file:///etc/passwd", (), "is of no known kind", id="any file"),
+        pytest.param(5, (), "no known kind of source: write an address, a path, or a mapping", id="number"),
+        pytest.param({}, (), "no known kind of source", id="empty"),
+        pytest.param({"kind": "mysql"}, (), "or a mapping with kind: file, https, s3, postgresql or kafka", id="unknown kind"),
+        pytest.param({"kind": "postgresql", "tabel": "a"}, ("tabel",), "unknown key: remove it", id="misspelt key"),
+        pytest.param({"kind": "postgresql"}, (), "write exactly one of table and query", id="neither table nor query"),
+        pytest.param({"kind": "postgresql", "table": "a", "query": "SELECT 1"}, (), "write exactly one of table and query", id="table and query"),
+        pytest.param({"kind": "postgresql", "table": 'a"; DROP TABLE b'}, ("table",), "should match pattern", id="more than a table"),
+        pytest.param("s3://data", ("uri",), "should match pattern", id="bucket without a key"),
+        pytest.param("kafka:///a topic", ("topic",), "should match pattern", id="no topic"),
+        pytest.param({"kind": "https", "url": "https://h/f", "max_size": "much"}, ("max_size",), "should match pattern", id="size"),
+        pytest.param({"kind": "https", "url": "https://h/f", "sha256": "12"}, ("sha256",), "should match pattern", id="checksum"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_before_anything_starts(written: Any, place: tuple[str, ...], sentence: str) -> None:
+    usecase, problems = check(document(sources={"rows": written}))
+
+    assert usecase is None
+    assert [problem.path for problem in problems] == [("sources", "rows", *place)]
+    assert sentence in problems[0].message
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "postgresql://me:passw0rd@host/shop",
+        "kafka://me:passw0rd@host/topic",
+        "https://me:passw0rd@host/rows.csv",
+        {"kind": "https", "url": "https://me:passw0rd@host/rows.csv"},
+        "ftp://me:passw0rd@host/rows.csv",
+    ],
+)
+def test_a_password_in_an_address_is_refused_and_not_repeated(written: Any) -> None:
+    usecase, problems = check(document(sources={"rows": written}))
+
+    assert usecase is None
+    assert len(problems) == 1
+    assert "passw0rd" not in problems[0].message
