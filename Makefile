@@ -11,7 +11,7 @@ if_started = if [ -f $(ENVIRONMENT) ]; then $(MLOPS) platform $(1); else echo 'N
 
 help:
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@printf '\nVariables: USECASE=flights (a folder in usecases/), SET="train.max_trials=3 ..." (overrides for one run), IMAGE=name:tag, EXTRAS="--extra grpc", JOB=1, PYTHON=python3.12\n'
+	@printf '\nVariables: USECASE=flights (a folder in usecases/), SET="train.max_trials=3 ..." (overrides for one run), IMAGE=name:tag, EXTRAS="--extra grpc --extra lightgbm", JOB=1, PYTHON=python3.12\n'
 
 ##@ On this machine
 run: $(ENVIRONMENT) ## Train, judge, register and serve USECASE, from its data to a tested server
@@ -45,7 +45,7 @@ secrets: $(ENVIRONMENT) ## Make the passwords of a cluster, once, in k8s/overlay
 
 ##@ On the code
 test: $(ENVIRONMENT) ## Everything that needs no cluster and no patience
-	@.venv/bin/pytest -n 2 --dist loadgroup -m 'not slow and not cluster'
+	@.venv/bin/pytest -n 2 --dist loadgroup -m 'not slow and not extras and not cluster'
 
 lint: $(ENVIRONMENT) ## ruff and mypy
 	@.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy

@@ -77,6 +77,14 @@ def submit(
 
 
 @app.command()
+def contract(usecase: Usecase = "flights") -> None:
+    """Read a use case's sources and propose the contract of their data, to paste into its config.yaml."""
+    from cli.contract import propose
+
+    print(propose(usecase), end="")
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON schema of config.yaml, for editors."""
     from core.configfile import schema as text

@@ -24,8 +24,12 @@ Value = bool | int | float | str | None
 
 MANIFEST, GOLDEN, MODEL, ONNX, FOREST = "manifest.json", "golden.json", "model.skops", "model.onnx", "forest.onnx"
 TRUSTED = ("sklearn.", "numpy.", "scipy.")
-# What HistGradientBoosting keeps when it splits on categories by itself; neither does anything but check an array.
-TRUSTED_FUNCTIONS = ("functools.partial", "sklearn.utils.validation.check_array")
+# What HistGradientBoosting keeps when it splits on categories by itself, neither of which does anything but check an array; and what LightGBM
+# keeps: its trees are text, which a Booster reads.
+TRUSTED_NAMES = (
+    *("functools.partial", "sklearn.utils.validation.check_array"),
+    *("collections.OrderedDict", "lightgbm.basic.Booster", "lightgbm.sklearn.LGBMClassifier", "lightgbm.sklearn.LGBMRegressor"),
+)
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -124,10 +128,10 @@ def dump_model(pipeline: object) -> bytes:
 
 
 def load_model(data: bytes) -> Any:
-    """Restore a pipeline written by `dump_model`; only scikit-learn's, NumPy's and SciPy's own types are built.
+    """Restore a pipeline written by `dump_model`; only types of scikit-learn, NumPy and SciPy are built, and LightGBM's estimators.
 
     Raises:
-        UserError: The bytes hold another type, or no model.
+        UserError: The bytes hold another type, one that is not installed, or no model.
     """
     import skops.io
 
@@ -136,6 +140,10 @@ def load_model(data: bytes) -> Any:
         refused = [name for name in found if not _is_trusted(name)]
         if not refused:
             return skops.io.loads(data, trusted=found)
+    except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
+        cure = f"build the image with EXTRAS='--extra {package}', or `uv sync --extra {package}`"
+        raise UserError(f"the model needs {package}, which is not installed: {cure}") from error
     except Exception as error:  # skops lets through what zipfile, json and the constructors raise
         raise UserError(f"the model file cannot be read ({type(error).__name__}: {error}): register the model again") from error
     raise UserError(f"the model holds {', '.join(refused)}: only types of scikit-learn, NumPy and SciPy are loaded; build the pipeline of those")
@@ -249,8 +257,8 @@ def plain(value: Any) -> Any:
 def _is_trusted(name: str) -> bool:
     """Tell whether this is a class of a trusted package; a function could be called by a crafted file (`numpy.testing.runstring`)."""
     module, _, attribute = name.rpartition(".")
-    if not name.startswith(TRUSTED) or name in TRUSTED_FUNCTIONS:
-        return name in TRUSTED_FUNCTIONS
+    if not name.startswith(TRUSTED) or name in TRUSTED_NAMES:
+        return name in TRUSTED_NAMES
     try:
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError):

@@ -10,10 +10,12 @@ from typing import Any
 from core.config import Candidate, UseCase
 from core.configcheck import Problem
 from core.errors import UserError, first_line
-from core.sources import FileSource
+from core.sources import FileSource, KafkaSource
+from core.targets import KafkaTarget
 
 FOLDER = Path(__file__).resolve().parent.parent / "usecases"
 IBIS_TYPES = {"integer": "int64", "number": "float64", "string": "string", "boolean": "boolean", "timestamp": "timestamp('UTC')", "date": "date"}
+EXTRAS = ("lightgbm",)  # of pyproject.toml, whose estimators a config may name
 TASK_ESTIMATOR = {"regression": "a regressor", "binary": "a classifier with predict_proba()", "multiclass": "a classifier with predict_proba()"}
 
 
@@ -26,9 +28,9 @@ def code_problems(usecase: UseCase, folder: str) -> Iterator[Problem]:
     """
     if usecase.name != folder:
         yield Problem(("name",), f"the folder is called {folder}: write name: {folder} or rename the folder")
-    for name, source in usecase.sources.items():
-        if isinstance(source, FileSource) and not list((FOLDER / folder).glob(source.path)):
-            yield Problem(("sources", name), f"there is no file {source.path} beside the config: add it or correct the path")
+    for place, path in _files(usecase):
+        if not list((FOLDER / folder).glob(path)):
+            yield Problem(place, f"there is no file {path} beside the config: add it or correct the path")
     yield from _features_problems(usecase, folder)
     for name, candidate in usecase.train.candidates.items():
         yield from (Problem(("train", "candidates", name, *path), message) for path, message in _estimator_problems(usecase, candidate))
@@ -73,16 +75,35 @@ def estimator(path: str) -> Any:
     module, _, name = path.rpartition(".")
     try:
         found = getattr(importlib.import_module(module), name, None)
-    except (ImportError, TypeError, ValueError):
+    except (ImportError, TypeError, ValueError) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
+            raise UserError(
+                f"{path} needs the extra {error.name}, which is not installed: run `uv sync --extra {error.name}`, "
+                f"and build the image with EXTRAS='--extra {error.name}'"
+            ) from error
         found = None
     if not (inspect.isclass(found) and hasattr(found, "fit") and hasattr(found, "get_params")):
         raise UserError(f"there is no estimator {path}: write the import path of a class with fit(), such as sklearn.linear_model.LogisticRegression")
     return found
 
 
+def _files(usecase: UseCase) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield every file or glob beside the config that it names, and where."""
+    for name, source in usecase.sources.items():
+        if isinstance(source, FileSource):
+            yield ("sources", name), source.path
+        elif isinstance(source, KafkaSource) and source.definition:
+            yield ("sources", name, "definition"), source.definition
+    for index, load in enumerate(usecase.load):
+        if isinstance(load.to, KafkaTarget) and load.to.definition:
+            yield ("load", index, "to", "definition"), load.to.definition
+
+
 def _features_problems(usecase: UseCase, folder: str) -> Iterator[Problem]:
     """Run `features()` over tables of the contract's columns and no rows."""
     import ibis
+
+    from core.portable import unportable, volatile
 
     try:
         function = features(folder)
@@ -98,7 +119,8 @@ def _features_problems(usecase: UseCase, folder: str) -> Iterator[Problem]:
         for name, contract in usecase.contract.items()
     }
     try:
-        made = set(function(**tables).columns)
+        expression = function(**tables)
+        made = set(expression.columns)
     except Exception as error:  # the user's code raises what it likes
         yield Problem(
             ("contract",), f"features() fails on the columns that the contract names: {first_line(error)}: name them, or correct features.py"
@@ -107,6 +129,10 @@ def _features_problems(usecase: UseCase, folder: str) -> Iterator[Problem]:
     for path, column in _columns_wanted(usecase):
         if column not in made:
             yield Problem(path, f"features() makes no column {column}: make it there or correct the name")
+    for name in volatile(expression):
+        yield Problem(("contract",), f"features() uses {name}, which changes from run to run: take it from the data")
+    if usecase.spark:
+        yield from (Problem(("spark",), text) for text in unportable(expression))
 
 
 def _columns_wanted(usecase: UseCase) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -124,7 +150,8 @@ def _estimator_problems(usecase: UseCase, candidate: Candidate) -> Iterator[Prob
         yield Problem(("estimator",), str(error))
         return
     known = inspect.signature(found).parameters
-    unknown = [(section, key) for section in ("parameters", "search") for key in getattr(candidate, section) if key not in known]
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
+    unknown = [(section, key) for section in ("parameters", "search") for key in getattr(candidate, section) if key not in known and not takes_any]
     yield from (Problem(path, f"{found.__name__} has no such parameter: choose one of {', '.join(known)}") for path in unknown)
     if unknown:
         return

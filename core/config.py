@@ -8,9 +8,10 @@ from core.contract import Contract
 from core.frozen import Bytes, Frozen, Identifier
 from core.metrics import METRICS
 from core.sources import Source
+from core.targets import Loads
 
 Task = Literal["binary", "multiclass", "regression"]
-StepName = Literal["extract", "validate", "transform", "train", "evaluate", "register", "deploy", "serve", "report"]
+StepName = Literal["extract", "validate", "transform", "train", "evaluate", "register", "deploy", "serve", "load", "report"]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,40}$")]
 Integers = tuple[int, int]
 Floats = tuple[float, float]  # named here: in Range, int and float are keys
@@ -35,8 +36,15 @@ class Features(Frozen):
 class Split(Frozen):
     """Which rows the model learns from; what is left is the test set."""
 
-    by: Literal["time", "random"] = Field(description="time: the newest rows are the test set. random: by a hash of the row and the seed.")
-    column: str | None = Field(default=None, description="The column of `features()` that orders the rows, when split by time.")
+    by: Literal["time", "group", "random"] = Field(
+        description="time: the newest rows are the test set. group: all rows of one customer, patient, ... go together. random: by a hash of the row."
+    )
+    column: str | None = Field(
+        default=None,
+        description="The column of `features()` that orders the rows (time), that names the group (group), or by whose value alone a row finds its "
+        "place, so that it keeps it when other columns change (random; may be left out).",
+    )
+    stratify: bool = Field(default=False, description="Keep the shares within each class of the target; only at random.")
     train: Fraction = Field(default=0.6, description="Share of rows to learn from.")
     validation: Fraction = Field(default=0.2, description="Share of rows to choose the best candidate by.")
 
@@ -89,7 +97,17 @@ class Train(Frozen):
     seed: int = Field(default=0, ge=0, lt=2**32, description="Of everything that is drawn at random.")
     max_trials: int = Field(default=10, ge=1, description="How many models are tried; each candidate at least once.")
     sample_rows: int | None = Field(default=None, ge=1, description="Search on so many training rows; the best is then fitted on all of them.")
+    max_rows: int | Literal["fit"] | None = Field(
+        default=None, description="Learn from so many training rows at most, drawn by the seed; fit: from as many as the memory holds."
+    )
     candidates: dict[Name, Candidate] = Field(min_length=1, description="Kinds of model that the search may choose, by a name of yours.")
+
+    @field_validator("max_rows", mode="before")
+    @classmethod
+    def _rows_or_fit(cls, given: Any) -> Any:
+        if given in (None, "fit") or (type(given) is int and given > 0):
+            return given
+        raise ValueError("write a number of rows above 0, or fit")
 
 
 class Evaluate(Frozen):
@@ -107,7 +125,8 @@ class Step(Frozen):
 
     cpu: Cpu = Field(default="1", description="Cores, such as 2 or 500m; if not named, transform and train have 2, deploy, serve and report 500m.")
     memory: Memory = Field(
-        default="1Gi", description="Such as 512Mi; if not named, train has 4Gi, validate, transform and evaluate 2Gi, deploy, serve and report 512Mi."
+        default="1Gi",
+        description="Such as 512Mi; if not named, train has 4Gi, validate, transform, evaluate and load 2Gi, deploy, serve and report 512Mi.",
     )
     minutes: int = Field(default=60, ge=1, description="Minutes after which it is stopped; if not named, train has 240.")
 
@@ -121,6 +140,7 @@ STEPS: dict[StepName, Step] = {  # in the order of the pipeline
     "register": Step(),
     "deploy": Step(cpu="500m", memory="512Mi"),
     "serve": Step(cpu="500m", memory="512Mi"),
+    "load": Step(memory="2Gi"),
     "report": Step(cpu="500m", memory="512Mi"),
 }
 
@@ -139,6 +159,13 @@ class Limits(Frozen):
             return given
         usual: dict[str, Any] = {name: step.model_dump() for name, step in STEPS.items()}
         return usual | {name: usual.get(name, {}) | limits if isinstance(limits, dict) else limits for name, limits in given.items()}
+
+
+class Spark(Frozen):
+    """Spark for transform, instead of DuckDB: the same table, for raw tables beyond what one DuckDB takes."""
+
+    master: str = Field(default="local[2]", pattern=r"^local\[([1-9][0-9]*|\*)\]$", description="Where it runs: local[2] is this machine, two cores.")
+    memory: Bytes = Field(default="1GB", description="Of Spark's own heap.")
 
 
 class Serving(Frozen):
@@ -165,7 +192,9 @@ class UseCase(Frozen):
     split: Split
     train: Train
     evaluate: Evaluate
+    load: Loads = Field(default=(), description="Where the results go, besides MLflow.")
     limits: Limits = Limits()
+    spark: Spark | None = Field(default=None, description="Run transform on Spark instead of DuckDB; an empty mapping is enough: `{}`.")
     serving: Serving = Serving()
 
     @property

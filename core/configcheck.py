@@ -1,17 +1,19 @@
 """From a document to a use case: its shape and what its parts must agree on, each problem with its place and the cure."""
 
 import re
-from collections.abc import Callable, Iterator
-from datetime import date, datetime
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from core.config import UseCase
-from core.contract import Column
+from core.config import Limits, Name, UseCase
+from core.contract import Contract
+from core.contractcheck import contract_problems
 from core.errors import UserError
+from core.frozen import Identifier
 from core.metrics import METRICS
+from core.sources import Source
 
 
 class Problem(NamedTuple):
@@ -43,6 +45,24 @@ def check(document: dict[str, Any]) -> tuple[UseCase | None, list[Problem]]:
     return (None if found else usecase), found
 
 
+class Draft(BaseModel):
+    """What a use case has before there is a contract; the rest may be missing, or not yet right."""
+
+    name: Name
+    sources: dict[Identifier, Source] = Field(min_length=1)
+    limits: Limits = Limits()
+
+
+def check_draft(document: dict[str, Any]) -> tuple[UseCase | None, list[Problem]]:
+    """Parse what there must be before there is a contract: each source then promises nothing."""
+    try:
+        draft = Draft.model_validate(restored(document))
+    except ValidationError as error:
+        return None, [Problem(_place(item["loc"]), _sentence(item)) for item in error.errors()]
+    nothing = Contract.model_construct(columns={})
+    return UseCase.model_construct(**dict(draft), contract=dict.fromkeys(draft.sources, nothing)), []
+
+
 def restored(value: Any) -> Any:
     """Undo what a STRUCT parameter does: 1 travels as 1.0, and keys lose their order, so they are sorted everywhere."""
     if isinstance(value, dict):
@@ -53,8 +73,9 @@ def restored(value: Any) -> Any:
 
 
 def _place(location: tuple[str | int, ...]) -> tuple[str | int, ...]:
-    """Leave out what pydantic adds to a place in the document: that a key is meant, and the kind of a source."""
-    return tuple(part for index, part in enumerate(location) if part != "[key]" and not (location[0] == "sources" and index == 2))
+    """Leave out what pydantic adds to a place in the document: that a key is meant, and the kind of a source or target."""
+    added = {"sources": 2, "load": 3}.get(str(location[0]))
+    return tuple(part for index, part in enumerate(location) if part != "[key]" and index != added)
 
 
 def _sentence(item: ErrorDetails) -> str:
@@ -62,6 +83,8 @@ def _sentence(item: ErrorDetails) -> str:
         case "address":
             return item["msg"]
         case "union_tag_invalid" | "union_tag_not_found" | "model_attributes_type":
+            if item["loc"][0] == "load":
+                return "no known kind of target: write an address, or a mapping with kind: s3, postgresql or kafka"
             return "no known kind of source: write an address, a path, or a mapping with kind: file, https, s3, postgresql or kafka"
         case "extra_forbidden":
             return "unknown key: remove it or correct its spelling"
@@ -74,42 +97,13 @@ def _sentence(item: ErrorDetails) -> str:
 
 def _contradictions(usecase: UseCase) -> Iterator[Problem]:
     """Yield what is named in one place and missing in another, and what cannot be meant."""
-    yield from _source_problems(usecase)
+    yield from (Problem(path, message) for path, message in contract_problems(usecase))
     yield from _feature_problems(usecase)
     yield from _split_problems(usecase)
     yield from _search_problems(usecase)
     if usecase.task not in METRICS[usecase.metric].tasks:
         fitting = [name for name, metric in METRICS.items() if usecase.task in metric.tasks]
         yield Problem(("metric",), f"{usecase.metric} does not measure a {usecase.task} model: choose one of {', '.join(fitting)}")
-
-
-def _source_problems(usecase: UseCase) -> Iterator[Problem]:
-    for name in usecase.sources:
-        if name not in usecase.contract:
-            yield Problem(("sources", name), f"there is no contract for it: add contract.{name}")
-    for name, contract in usecase.contract.items():
-        if name not in usecase.sources:
-            yield Problem(("contract", name), f"there is no such source: name one of {', '.join(usecase.sources)}")
-        for column, promise in contract.columns.items():
-            yield from (Problem(("contract", name, "columns", column, *path), message) for path, message in _bound_problems(promise))
-        for index, columns in enumerate(contract.unique):
-            for column in sorted(set(columns) - contract.columns.keys()):
-                yield Problem(
-                    ("contract", name, "unique", index), f"{column} is not among the columns of contract.{name}: add it there or remove it here"
-                )
-
-
-def _bound_problems(column: Column) -> Iterator[Problem]:
-    """Yield the bounds that are no values of the column's type: a date is text, since a pipeline parameter knows no dates."""
-    kinds: dict[str, Callable[[Any], Any]] = {"integer": float, "number": float, "timestamp": datetime.fromisoformat, "date": date.fromisoformat}
-    read = kinds.get(column.type, str)
-    for key in ("min", "max"):
-        bound = getattr(column, key)
-        try:
-            if bound is not None:
-                read(bound)
-        except (TypeError, ValueError):
-            yield Problem((key,), f"{bound!r} is no {column.type}: correct it")
 
 
 def _feature_problems(usecase: UseCase) -> Iterator[Problem]:
@@ -128,8 +122,14 @@ def _feature_problems(usecase: UseCase) -> Iterator[Problem]:
 def _split_problems(usecase: UseCase) -> Iterator[Problem]:
     if usecase.split.train + usecase.split.validation >= 1:
         yield Problem(("split",), "train and validation leave no test rows: make their sum less than 1")
-    if (usecase.split.by == "time") != (usecase.split.column is not None):
-        yield Problem(("split",), "a split by time needs a column, a random one has none")
+    if usecase.split.by != "random" and usecase.split.column is None:
+        yield Problem(("split",), f"a split by {usecase.split.by} needs a column: name it as split.column")
+    if usecase.split.column == usecase.target:
+        yield Problem(("split", "column"), f"{usecase.target} is the target, by which rows cannot be split: name another column")
+    if usecase.split.stratify and usecase.split.by != "random":
+        yield Problem(("split", "stratify"), f"a split by {usecase.split.by} cannot keep the shares of the classes: remove it, or split at random")
+    if usecase.split.stratify and usecase.task == "regression":
+        yield Problem(("split", "stratify"), "a regression has no classes to keep the shares of: remove it")
 
 
 def _search_problems(usecase: UseCase) -> Iterator[Problem]:

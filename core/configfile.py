@@ -10,7 +10,7 @@ import yaml
 
 from core.codecheck import FOLDER, code_problems
 from core.config import UseCase
-from core.configcheck import Problem, check
+from core.configcheck import Problem, check, check_draft
 from core.errors import UserError
 
 Document = dict[str, Any]
@@ -34,18 +34,29 @@ def load(name: str, overrides: Iterable[str] = ()) -> tuple[UseCase, Document]:
     Raises:
         UserError: One line a problem: file, line, what is wrong, the cure.
     """
-    path = FOLDER / name / "config.yaml"
-    if not path.is_file():
-        raise UserError(f"there is no use case {name}: choose one of {', '.join(names())}, or add usecases/{name}/config.yaml")
+    path = _path(name)
     root = _compose(path)
     document = _override(_Loader("").construct_document(root), overrides)
     usecase, problems = check(document)
     if usecase:
         problems = list(code_problems(usecase, name))
-    if problems:
-        raise UserError("\n".join(f"{_relative(path)} line {_line(root, p.path)}: {'.'.join(map(str, p.path))}: {_hint(p)}" for p in problems))
-    assert usecase is not None  # noqa: S101  (no problems)
+    if problems or usecase is None:
+        raise _refusal(path, root, problems)
     return usecase, document
+
+
+def load_draft(name: str) -> UseCase:
+    """Read of a use case what there must be before it has a contract: its name, its sources and their limits.
+
+    Raises:
+        UserError: As of `load`.
+    """
+    path = _path(name)
+    root = _compose(path)
+    usecase, problems = check_draft(_Loader("").construct_document(root))
+    if usecase is None:
+        raise _refusal(path, root, problems)
+    return usecase
 
 
 def where(name: str, path: tuple[str | int, ...]) -> str:
@@ -89,6 +100,17 @@ def _compose(path: Path) -> yaml.Node:
         raise UserError(f"{_relative(path)} line {line}: not valid YAML: {error.problem}: correct it") from error
     except (UnicodeDecodeError, yaml.reader.ReaderError) as error:
         raise UserError(f"{_relative(path)} line 1: not UTF-8 text, or with control characters: save it as UTF-8 without them") from error
+
+
+def _path(name: str) -> Path:
+    path = FOLDER / name / "config.yaml"
+    if not path.is_file():
+        raise UserError(f"there is no use case {name}: choose one of {', '.join(names())}, or add usecases/{name}/config.yaml")
+    return path
+
+
+def _refusal(path: Path, root: yaml.Node, problems: list[Problem]) -> UserError:
+    return UserError("\n".join(f"{_relative(path)} line {_line(root, p.path)}: {'.'.join(map(str, p.path))}: {_hint(p)}" for p in problems))
 
 
 def _override(document: Document, overrides: Iterable[str]) -> Document:

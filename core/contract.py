@@ -4,7 +4,20 @@ from typing import Literal
 
 from pydantic import Field
 
-from core.frozen import Frozen
+from core.frozen import Frozen, Identifier
+
+
+class Drift(Frozen):
+    """How far a column may be from the data of the last run that succeeded; what is not named is not limited."""
+
+    psi: float | None = Field(default=None, gt=0, description="Greatest population stability index: 0.1 is a small shift, 0.25 a large one.")
+    ks: float | None = Field(
+        default=None, gt=0, lt=1, description="Greatest difference of the cumulative shares (Kolmogorov-Smirnov), of numbers and times."
+    )
+    variation: float | None = Field(
+        default=None, gt=0, lt=1, description="Greatest share of rows that went to other values (total variation), of text and booleans."
+    )
+    nulls: float | None = Field(default=None, gt=0, lt=1, description="Greatest change of the share of nulls.")
 
 
 class Column(Frozen):
@@ -14,7 +27,10 @@ class Column(Frozen):
     nulls: float = Field(default=0.0, ge=0, le=1, description="Greatest share of rows that may be null.")
     min: float | str | None = Field(default=None, description="Least value allowed; a date is quoted text.")
     max: float | str | None = Field(default=None, description="Greatest value allowed; a date is quoted text.")
-    values: tuple[str, ...] | None = Field(default=None, description="The only values allowed.")
+    values: tuple[float | str, ...] | None = Field(default=None, min_length=1, description="The only values allowed.")
+    pattern: str | None = Field(default=None, min_length=1, description="A regular expression (RE2) that the whole of a text must match.")
+    outside: float = Field(default=0.0, ge=0, lt=1, description="Greatest share of rows that may break each of min, max, values and pattern.")
+    drift: Drift | None = Field(default=None, description="Limits of drift, in place of those of the whole table.")
 
 
 class Rows(Frozen):
@@ -22,6 +38,30 @@ class Rows(Frozen):
 
     min: int = Field(default=1, ge=1, description="Least number of rows allowed.")
     max: int | None = Field(default=None, description="Greatest number of rows allowed.")
+    change: float | None = Field(
+        default=None, gt=0, description="Greatest change against the last run that succeeded, as a share: 0.5 allows half as many more or less."
+    )
+
+
+class Reference(Frozen):
+    """Columns whose values are those of another source's rows, as a foreign key's are."""
+
+    columns: tuple[str, ...] = Field(min_length=1, description="The columns here; a row in which one of them is null refers to nothing.")
+    source: Identifier = Field(description="The other source.")
+    to: tuple[str, ...] = Field(default=(), description="Its columns, in the same order; those of the same names if left out.")
+    missing: float = Field(default=0.0, ge=0, lt=1, description="Greatest share of rows that may refer to a row that is not there.")
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The other source's columns."""
+        return self.to or self.columns
+
+
+class Freshness(Frozen):
+    """How old the newest row may be when the pipeline run begins."""
+
+    column: str = Field(description="The column of times that tells a row's age; times without a zone are UTC.")
+    hours: float = Field(gt=0, description="Greatest age of the newest row.")
 
 
 class Contract(Frozen):
@@ -30,4 +70,7 @@ class Contract(Frozen):
     rows: Rows = Rows()
     columns: dict[str, Column] = Field(min_length=1, description="The columns that `features()` sees, and no others, by name.")
     unique: tuple[tuple[str, ...], ...] = Field(default=(), description="Sets of columns that no two rows share.")
-    bad: float = Field(default=0.0, ge=0, le=1, description="Greatest share of a topic's messages that may be unreadable.")
+    references: tuple[Reference, ...] = Field(default=(), description="Columns whose values must be those of another source.")
+    freshness: Freshness | None = Field(default=None, description="How old the newest row may be.")
+    drift: Drift = Field(default=Drift(), description="Limits of drift of every column that has none of its own.")
+    bad: float = Field(default=0.0, ge=0, le=1, description="Greatest share of a source's records that may be unreadable.")

@@ -1,5 +1,6 @@
 """A fitted scikit-learn pipeline's answers, in the form that the metrics take."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,3 +34,19 @@ def predict(model: Any, rows: "pd.DataFrame", truth: NDArray[Any]) -> Prediction
         )
     probabilities = np.asarray(model.predict_proba(rows), dtype=np.float64)
     return Predictions(np.searchsorted(classes, truth), probabilities.argmax(axis=1), probabilities)
+
+
+def predict_in_batches(model: Any, batches: Iterable[tuple["pd.DataFrame", NDArray[Any]]]) -> Predictions:
+    """Ask a model for rows of which a part at a time is held.
+
+    Args:
+        model: A fitted pipeline.
+        batches: Its inputs and their target.
+
+    Raises:
+        UserError: A row's class is none of the model's.
+    """
+    answers = [predict(model, *batch) for batch in batches]
+    truth, labels = (np.concatenate([part[place] for part in answers]) for place in (0, 1))
+    parts = [part.probabilities for part in answers if part.probabilities is not None]
+    return Predictions(truth, labels, np.concatenate(parts) if parts else None)

@@ -10,13 +10,14 @@ BLUE, ORANGE, GREY = "#2563a8", "#c2571a", "#6b7280"  # of the plots; BLUE and G
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{{ title }}</title>
 <style>
-:root { color-scheme: light; --line: #e5e7eb; --soft: #f6f7f9; --grey: #6b7280; --blue: #2563a8; --green: #1f7a4d; --red: #b42318; }
-body { font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; color: #1f2937; max-width: 1060px; margin: 2.5rem auto; padding: 0 1.5rem; }
+:root { color-scheme: light dark; --text: #1f2937; --back: #fff; --line: #e5e7eb; --soft: #f6f7f9; --grey: #6b7280; --blue: #2563a8; --orange: #c2571a; --amber: #9a6700; --green: #1f7a4d; --red: #b42318; }
+@media (prefers-color-scheme: dark) { :root { --text: #e3e6ea; --back: #15181d; --line: #2f353e; --soft: #1e2229; --grey: #98a1ae; --blue: #6ba7e5; --orange: #f0955a; --amber: #d9a93a; --green: #4fbf87; --red: #ff8073; } }
+body { font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; color: var(--text); background: var(--back); max-width: 1060px; margin: 2.5rem auto; padding: 0 1.5rem; }
 h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .25rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; } small, .note { color: var(--grey); font-size: .85rem; font-weight: 400; }
 table { border-collapse: collapse; width: 100%; } th { text-align: left; color: var(--grey); font-size: .8rem; font-weight: 600; } th, td { padding: .32rem .7rem .32rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; } td.n + td:not(.n), th.n + th:not(.n) { padding-left: .9rem; } .scroll { overflow-x: auto; } .mark { color: var(--blue); }
 .good, .bad { border-left: 4px solid var(--green); background: var(--soft); padding: .7rem 1rem; margin: 1rem 0; } .bad { border-color: var(--red); } .bad h2 { margin: 0; color: var(--red); } .good b { color: var(--green); } .bad b { color: var(--red); }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(400px, 1fr)); gap: 1.2rem; } .plots svg { width: 100%; height: auto; }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(400px, 100%), 1fr)); gap: 1.2rem; } .plots svg { width: 100%; height: auto; background: #fff; border-radius: 4px; }
 .bar { margin-top: .42rem; background: var(--blue); height: .6rem; border-radius: 2px; min-width: 1px; opacity: .75; }
 code { background: var(--soft); padding: .1rem .3rem; border-radius: 3px; font-size: .88em; overflow-wrap: anywhere; } a { color: var(--blue); } ul { margin: .4rem 0; padding-left: 1.2rem; }
 </style></head><body><h1>{{ title }}</h1>{{ body }}</body></html>

@@ -5,9 +5,10 @@ A source says what to read. Where its server is and who may read there comes fro
 
 import hashlib
 import re
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from core.frozen import Bytes, Frozen
@@ -25,17 +26,26 @@ ENVIRONMENT = (  # by which servers are found and who may read there; what libpq
     *("SCHEMA_REGISTRY_URL", "SCHEMA_REGISTRY_USER", "SCHEMA_REGISTRY_PASSWORD"),
     *("NETRC", "REQUESTS_CA_BUNDLE"),
 )
+
+
+def _stays_below(path: str) -> str:
+    if path.startswith("/") or ".." in path.split("/"):
+        raise ValueError("a file lies below the use case's folder: write its path from there")
+    return path
+
+
+Below = Annotated[str, AfterValidator(_stays_below)]
 Format = Literal["csv", "jsonl", "parquet", "avro"]
 ByName = Annotated[Format | None, Field(default=None, description="Of the files; by their names if left out. gzip and zstd are undone by the name.")]
 Since = Annotated[bool, Field(default=False, description="Read only what is new since the last run that succeeded.")]
-Qualified = Annotated[str, Field(pattern=r'^[^."\x00]+(\.[^."\x00]+)?$')]
+Qualified = Annotated[str, Field(pattern=r'^([^."\x00]+|"([^"\x00]|"")+")(\.([^."\x00]+|"([^"\x00]|"")+"))?$')]
 
 
 class FileSource(Frozen):
     """Files beside the use case's config, which travel in the image."""
 
     kind: Literal["file"]
-    path: str = Field(min_length=1, description="A path or a glob, below the use case's folder.")
+    path: Below = Field(min_length=1, description="A path or a glob, below the use case's folder.")
     format: ByName
 
     @property
@@ -63,7 +73,10 @@ class S3Source(Frozen):
     """Objects of the S3 server: one key, all below a prefix, or a glob of keys."""
 
     kind: Literal["s3"]
-    uri: str = Field(pattern=r"^s3://[^/\s]+/.+$", description="s3://bucket/key, s3://bucket/prefix/ with its slash, or s3://bucket/glob-*.parquet.")
+    uri: str = Field(
+        pattern=r"^s3://[^/\s]+/.+$",
+        description="s3://bucket/key, s3://bucket/prefix/ with its slash, a glob (** goes through folders), or the manifest.json of a dataset.",
+    )
     format: ByName
     incremental: Since
 
@@ -77,7 +90,7 @@ class PostgresqlSource(Frozen):
     """A table or a query of a PostgreSQL database, which PGHOST, PGDATABASE, PGUSER, PGPASSWORD and the like name."""
 
     kind: Literal["postgresql"]
-    table: Qualified | None = Field(default=None, description="A table or view, with or without its schema.")
+    table: Qualified | None = Field(default=None, description="A table or view, with or without its schema; a name with a dot in quotes.")
     query: str | None = Field(default=None, min_length=1, description="One SELECT, in place of a table.")
     service: str | None = Field(default=None, pattern=r"^[\w.-]+$", description="A section of PGSERVICEFILE, if several databases are read.")
     partition: str | None = Field(default=None, min_length=1, description="A column of numbers or times by whose ranges parts are read side by side.")
@@ -106,9 +119,9 @@ class KafkaSource(Frozen):
     kind: Literal["kafka"]
     topic: str = Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$", description="The topic.")
     format: Literal["json", "avro", "protobuf"] = Field(default="json", description="What the values are.")
-    definition: str | None = Field(
+    definition: Below | None = Field(
         default=None,
-        description="Path of the schema beside the config (.avsc, or a .desc of protoc); that of the registry at SCHEMA_REGISTRY_URL if left out.",
+        description="Path of the schema beside the config (.avsc, or a .desc of protoc); those of the registry at SCHEMA_REGISTRY_URL if left out.",
     )
     message: str | None = Field(default=None, description="The Protobuf message's full name, if its file has several.")
     start: str | dict[int, int] = Field(default="earliest", description="earliest, a time with its zone, or an offset for each partition.")
@@ -119,12 +132,38 @@ class KafkaSource(Frozen):
         default=False, description="Of each key only the last message, as in a compacted topic; a tombstone removes the key."
     )
     incremental: Since
-    timeout: int = Field(default=60, ge=1, description="Seconds that the brokers may be silent.")
+    timeout: int = Field(default=60, ge=1, le=3600, description="Seconds that the brokers may be silent.")
+
+    @field_validator("start", "end")
+    @classmethod
+    def _point(cls, value: str | dict[int, int], info: ValidationInfo) -> str | dict[int, int]:
+        word = {"start": "earliest", "end": "latest"}[str(info.field_name)]
+        if isinstance(value, dict):
+            if not value or min((*value.keys(), *value.values())) < 0:
+                raise ValueError("write each partition and its offset, such as {0: 1500, 1: 1480}")
+        elif value != word and not _has_zone(value):
+            raise ValueError(f"{value} is neither {word} nor a time with its zone: write one such as 2024-01-31T00:00:00Z, or {{partition: offset}}")
+        return value
+
+    @model_validator(mode="after")
+    def _fits(self) -> "KafkaSource":
+        if self.format == "json" and self.definition:
+            raise ValueError("definition is for avro and protobuf: the columns and types of json are the contract's")
+        if self.format != "protobuf" and self.message:
+            raise ValueError("message is for protobuf alone")
+        return self
 
     @property
     def address(self) -> str:
         """What messages and MLflow call it."""
         return f"kafka:///{self.topic}"
+
+
+def _has_zone(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
 
 
 def _spelt_out(given: Any) -> Any:

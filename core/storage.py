@@ -20,10 +20,10 @@ ENVIRONMENT = ("AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KE
 
 def split(uri: str) -> tuple[str, str]:
     """Split `s3://bucket/key` into bucket and key."""
-    parts = urlsplit(uri)
-    if parts.scheme != "s3" or not parts.netloc:
+    bucket, _, key = uri.removeprefix("s3://").partition("/")  # not as a URL: ? and # are signs of a key like others
+    if not uri.startswith("s3://") or not bucket:
         raise UserError(f"{uri} is not an S3 address: write s3://bucket/key")
-    return parts.netloc, parts.path.lstrip("/")
+    return bucket, key.lstrip("/")
 
 
 def client() -> Minio:
@@ -40,6 +40,7 @@ def client() -> Minio:
         endpoint=endpoint.netloc,
         access_key=os.environ["AWS_ACCESS_KEY_ID"],
         secret_key=os.environ["AWS_SECRET_ACCESS_KEY"],
+        session_token=os.environ.get("AWS_SESSION_TOKEN"),
         region=os.environ.get("AWS_REGION", "us-east-1"),
         secure=endpoint.scheme == "https",
         http_client=urllib3.PoolManager(
@@ -61,6 +62,7 @@ def errors(what: str) -> Iterator[None]:
             "NoSuchKey": "there is no such object: correct the address",
             "AccessDenied": "access denied: the credentials may not use it (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)",
             "InternalError": "the S3 server cannot do it, perhaps its disk is full: make room, or look into its log (.local/logs/s3.log on a laptop)",
+            "ExpiredToken": "the credentials have expired: get new ones (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN)",
             "InvalidAccessKeyId": "the access key is unknown: correct AWS_ACCESS_KEY_ID",
             "SignatureDoesNotMatch": "the secret key is wrong: correct AWS_SECRET_ACCESS_KEY",
         }
@@ -94,11 +96,12 @@ def write(uri: str, data: bytes, content_type: str = "application/octet-stream")
 
 
 def upload(path: Path, uri: str) -> None:
-    """Put a file, or every file below a folder under the address as a prefix."""
+    """Put a file, or every file below a folder under the address as a prefix; each object is there whole or not at all."""
     bucket, key = split(uri)
-    connection = client()
-    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     with errors(uri):
-        for file in files:
-            name = key if file == path else f"{key}/{file.relative_to(path).as_posix()}"
-            connection.fput_object(bucket, name, str(file))
+        if not path.is_dir():
+            client().fput_object(bucket, key, str(path))
+            return
+        from core.transfer import put  # only many objects are worth what it costs to start
+
+        put(bucket, {f"{key}/{file.relative_to(path).as_posix()}": file for file in path.rglob("*") if file.is_file()})

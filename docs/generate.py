@@ -36,15 +36,20 @@ def tables() -> str:
     schema = UseCase.model_json_schema()
     found = list(_keys(schema, schema, ""))
     top = [key for key in found if "." not in key.path]
-    sections = [f"## {key.path}\n\n{_table(inner)}" for key in top if (inner := [one for one in found if one.path.startswith(f"{key.path}.")])]
-    return "\n".join(["## Top level\n", _table(top), "## sources\n", *_kinds(schema), *sections, "## Metrics\n", _metrics()])
+    sections = [
+        f"## {key.path}\n\n{_table(inner)}"
+        for key in top
+        if (inner := [one for one in found if one.path.startswith((f"{key.path}.", f"{key.path}[]."))])
+    ]
+    kinds = ["\n".join([f"## Kinds of {what}\n", *_kinds(schema, what)]) for what in ("source", "target")]
+    return "\n".join(["## Top level\n", _table(top), *sections, *kinds, "## Metrics\n", _metrics()])
 
 
-def _kinds(schema: dict[str, Any]) -> Iterator[str]:
-    """Yield a table of each kind of source."""
-    for model in schema["$defs"].values():
+def _kinds(schema: dict[str, Any], what: str) -> Iterator[str]:
+    """Yield a table of each kind of source, or of target."""
+    for name, model in schema["$defs"].items():
         kind = model["properties"].get("kind", {}).get("const")
-        if kind:
+        if kind and name.lower().endswith(what):
             yield f"### kind: {kind}\n\n{model['description']}\n\n{_table([key for key in _keys(model, schema, '') if key.path != 'kind'])}"
 
 
@@ -57,17 +62,20 @@ def _keys(model: dict[str, Any], schema: dict[str, Any], prefix: str) -> Iterato
         if "properties" in kind:
             yield from _keys(kind, schema, f"{path}.")
         elif "properties" in entry:
-            yield from _keys(entry, schema, f"{path}.<{ENTRIES.get(name, 'name')}>.")
+            yield from _keys(entry, schema, f"{path}[]." if "items" in kind else f"{path}.<{ENTRIES.get(name, 'name')}>.")
 
 
 def _entry(kind: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the kind of a mapping's values, if they are mappings themselves."""
-    found = next(iter(kind.get("patternProperties", {}).values()), kind.get("additionalProperties"))
+    """Return the kind of a mapping's or list's values, if they are mappings themselves."""
+    found = next(iter(kind.get("patternProperties", {}).values()), kind.get("additionalProperties") or kind.get("items"))
     return _resolved(found, schema) if isinstance(found, dict) else {}
 
 
 def _resolved(field: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = schema["$defs"][field["$ref"].rpartition("/")[2]] if "$ref" in field else field
+    """Return the model that a field refers to, also where it may be left out; of any other field, itself."""
+    some = [one for one in field.get("anyOf", []) if one.get("type") != "null"]
+    reference = some[0].get("$ref") if len(some) == 1 else field.get("$ref")
+    found: dict[str, Any] = schema["$defs"][reference.rpartition("/")[2]] if reference else field
     return found
 
 

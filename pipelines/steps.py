@@ -8,6 +8,7 @@ from kfp import dsl, kubernetes
 from components.deploy.component import deploy, serve
 from components.evaluate.component import evaluate
 from components.extract.component import extract
+from components.load.component import load
 from components.register.component import register
 from components.report.component import report
 from components.step import IMAGE
@@ -56,6 +57,7 @@ class Steps:
         self.register = self._task(register, cached=False, retried=True)
         self.deploy = self._task(deploy, cached=False, retried=False)
         self.serve = self._task(serve, cached=False, retried=False)
+        self.load = self._task(load, cached=False, retried=True, settings=(_introduce,))
         self.report = self._task(report, cached=False, retried=True)
 
     def _task(

@@ -26,10 +26,15 @@ def training(usecase: UseCase, document: dict[str, Any], *, caching: bool = True
             table = steps.transform(config=config, raw=tables.output).after(checked)
             model = steps.train(config=config, table=table.output)
             verdict = steps.evaluate(config=config, table=table.output, model=model.outputs["model"])
+            pages = {"validation": checked.outputs["page"], "trials": model.outputs["trials"], "evaluation": verdict.outputs["page"]}
             with dsl.If(verdict.outputs["Output"] == True, name="better-than-champion"):  # noqa: E712  (kfp reads the comparison)
                 version = steps.register(config=config, table=table.output, model=model.outputs["model"], golden=verdict.outputs["golden"])
-                steps.deploy(config=config, version=version.output)
+                served = steps.deploy(config=config, version=version.output)
+                if usecase.load:
+                    steps.load(config=config, table=table.output, **pages).after(served)
             with dsl.If(verdict.outputs["Output"] == False, name="champion-stays"):  # noqa: E712  (an Else would put both into one more group)
-                steps.serve(config=config)
+                served = steps.serve(config=config)
+                if usecase.load:
+                    steps.load(config=config, table=table.output, **pages).after(served)
 
     return pipeline

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,14 +14,20 @@ from components.evaluate.page import write
 from core.bundle import load_model, unpack
 from core.config import UseCase
 from core.errors import UserError
+from core.examples import batches, examples, target
 from core.metrics import METRICS, Predictions, score
 from core.mlflow_api import NotFound
-from core.predict import predict
+from core.predict import predict_in_batches
 from core.registry import Version
 from core.registry import champion as find_champion
 from core.storage import read
-from core.tables import examples
+from core.tables import inputs
 from core.tracking import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+GOLDEN = 100_000  # test rows that the golden ones are chosen from
 
 
 @dataclass(frozen=True)
@@ -59,8 +66,7 @@ def judge(run: Run, table: str, model: str, metrics: str, curves: str, page: str
     """
     usecase = run.usecase
     challenger = load_model(Path(model).read_bytes())
-    rows, truth = examples(table, usecase, "test")
-    answers = predict(challenger, rows, truth)
+    answers = predict_in_batches(challenger, batches(table, usecase, "test"))
     values = _measure(usecase, answers)
     if not np.isfinite(values[usecase.metric]):
         raise UserError(f"{usecase.metric} cannot be computed on the test rows: they hold one class only; deliver more data or change the split")
@@ -68,14 +74,14 @@ def judge(run: Run, table: str, model: str, metrics: str, curves: str, page: str
     rival, name = _rival(usecase, table, champion, answers)
     comparison, rival_values = compare(usecase, answers, rival), _measure(usecase, rival)
     better, reason = decide(usecase, comparison, name, is_first=champion is None)
-    slices = figures.slices(usecase, rows, answers, rival)
+    slices = figures.slices(usecase, _sliced(usecase, table), answers, rival)
     drawn = figures.draw(usecase, answers, challenger, slices, name)
     verdict = Verdict(better, champion.version if champion else "", _finite(values), figures.roc(answers), figures.confusion(answers, challenger))
     run.artifacts["evaluation.html"] = write(usecase, drawn, slices, values, rival_values, name, reason, page)
     run.artifacts |= {f"plots/{title}.svg": svg.encode() for title, svg in drawn.items()}
     Path(metrics).write_text(json.dumps(verdict.metrics))
     Path(curves).write_text(json.dumps({"roc": verdict.roc, "confusion": verdict.confusion}))
-    Path(golden).write_text(json.dumps(asdict(choose(usecase, rows, challenger)), ensure_ascii=False))
+    Path(golden).write_text(json.dumps(asdict(choose(usecase, examples(table, usecase, "test", most=GOLDEN)[0], challenger)), ensure_ascii=False))
     run.metrics |= {f"rival.{key}": value for key, value in _finite(rival_values).items()}
     _note(run, verdict, comparison, name, reason)
     return verdict
@@ -108,14 +114,19 @@ def decide(usecase: UseCase, comparison: Comparison, rival: str, *, is_first: bo
 def _rival(usecase: UseCase, table: str, champion: Version | None, answers: Predictions) -> tuple[Predictions, str]:
     """Ask the champion about the same rows; without one, the dummy."""
     if champion is None:
-        _, learnt = examples(table, usecase, "train")
-        return dummy(usecase, learnt, answers), "a dummy"
+        return dummy(usecase, target(table, usecase, "train"), answers), "a dummy"
     try:
         bundle = unpack(read(champion.uri), champion.digest)
-        rows, truth = examples(table, usecase, "test", bundle.manifest.inputs)
-        return predict(load_model(bundle.model), rows, truth), f"version {champion.version}"
+        rows = batches(table, usecase, "test", bundle.manifest.inputs)
+        return predict_in_batches(load_model(bundle.model), rows), f"version {champion.version}"
     except (UserError, NotFound) as error:
         raise UserError(f"the champion, version {champion.version}, cannot be asked: {error}") from error
+
+
+def _sliced(usecase: UseCase, table: str) -> "pd.DataFrame":
+    """Read the columns that the slices are cut by."""
+    named = tuple(item for item in inputs(usecase) if item.name in usecase.evaluate.slices)
+    return examples(table, usecase, "test", named or inputs(usecase)[:1])[0]
 
 
 def _measure(usecase: UseCase, answers: Predictions) -> dict[str, float]:

@@ -4,6 +4,8 @@ import hashlib
 import json
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ ORIGIN = "origin.json"  # in MLflow: of each source what was read, and the water
 def extract(run: Run, folder: str) -> dict[str, Any]:
     """Copy every source.
 
+    A process that is killed leaves its downloads below $TMPDIR, in a pod an emptyDir, and `.part` beside the folder, which the next run removes.
+
     Args:
         run: The step's notes.
         folder: Where `<source>.parquet` is written for each, and `<source>.bad.parquet` where records could not be read.
@@ -32,9 +36,7 @@ def extract(run: Run, folder: str) -> dict[str, Any]:
     tables: dict[str, Any] = {}
     left: dict[str, Any] = {}
     before = _watermarks(run)
-    with tempfile.TemporaryDirectory() as workplace:
-        ready = Path(workplace, "ready")
-        ready.mkdir()
+    with _whole(Path(folder)) as ready, tempfile.TemporaryDirectory() as workplace:
         for name, source in run.usecase.sources.items():
             place = Path(workplace, "sources", name)
             place.mkdir(parents=True)
@@ -45,13 +47,26 @@ def extract(run: Run, folder: str) -> dict[str, Any]:
             tables[name] = _keep(run, source, request, delivery, ready)
             left[name] = {"uri": source.address, "origin": delivery.origin, "pins": delivery.pins, "watermark": delivery.watermark}
             shutil.rmtree(place)
-        shutil.copytree(ready, folder, dirs_exist_ok=True)
     run.artifacts[ORIGIN] = json.dumps(left, indent=2, sort_keys=True).encode()
     total = hashlib.sha256("".join(f"{name} {tables[name]['sha256']}\n" for name in sorted(tables)).encode()).hexdigest()
     run.tags["data.sha256"] = total
     run.metrics |= {f"rows.{name}": float(table["rows"]) for name, table in tables.items()}
     run.summary = ", ".join(f"{table['rows']:,} {name}" for name, table in tables.items())
     return {"sha256": total, **{f"rows_{name}": table["rows"] for name, table in tables.items()}, "tables": tables}
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """Give a place beside a folder, which takes the folder's name at the end; what a killed process left there is removed."""
+    ready = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(ready, ignore_errors=True)
+    ready.mkdir(parents=True)
+    try:
+        yield ready
+        shutil.rmtree(folder, ignore_errors=True)
+        ready.rename(folder)
+    finally:
+        shutil.rmtree(ready, ignore_errors=True)
 
 
 def _watermarks(run: Run) -> dict[str, dict[str, Any]]:

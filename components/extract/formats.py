@@ -1,20 +1,39 @@
 """Files of any format, as one Parquet file with the types that the contract names."""
 
-from dataclasses import dataclass
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 
+from components.extract import csv, jsonl, parquet, values
+from components.extract.batch import CONVERTED, Batch
 from components.extract.delivery import Delivery, Request
+from components.extract.text import COMPRESSION, check_kind
 from core.errors import UserError, first_line
 from core.sources import FileSource, HttpsSource, Kind, S3Source
 from core.tables import columns, connect, literal
 
+
+class Reader(NamedTuple):
+    """How the files of a format are read."""
+
+    relation: Callable[[duckdb.DuckDBPyConnection, Batch], values.Relation]
+    refusal: Callable[[duckdb.DuckDBPyConnection, Batch, duckdb.Error], UserError | None]  # what it makes of DuckDB's error
+
+
 READERS = {
-    "parquet": "read_parquet([{}], union_by_name = true)",
-    "csv": "read_csv([{}], union_by_name = true, nullstr = ['', 'NA'])",
-    "jsonl": "read_json([{}], union_by_name = true, format = 'newline_delimited')",
+    "parquet": Reader(parquet.relation, parquet.refusal),
+    "csv": Reader(csv.relation, csv.refusal),
+    "jsonl": Reader(jsonl.relation, jsonl.refusal),
+    "avro": Reader(parquet.relation, parquet.refusal),  # once it was made Parquet
 }
+AVRO = b"Obj\x01"
+FULL = "No space left"  # what DuckDB says of a disk
+COMPRESSED = ("csv", "jsonl")  # the others are by themselves
+ALIASES = {"json": "jsonl", "ndjson": "jsonl"}
 
 
 @dataclass(frozen=True)
@@ -31,12 +50,11 @@ def named(source: FileSource | HttpsSource | S3Source, request: Request, names: 
     Raises:
         UserError: Their names tell none, or several.
     """
-    found = {source.format or Path(name).suffix[1:] for name in names}
+    found = {source.format or _told(name) for name in names}
     if len(found) > 1 or not found <= READERS.keys():
         known = ", ".join(f".{kind}" for kind in READERS)
-        raise UserError(
-            f"source {request.name}: {source.address} names files of other kinds than one of {known}: correct sources.{request.name} or say the format"
-        )
+        cure = f"correct sources.{request.name} or name the format"
+        raise UserError(f"source {request.name}: {source.address} names files of other kinds than one of {known}: {cure}")
     return found.pop()
 
 
@@ -44,24 +62,63 @@ def write(source: Kind, request: Request, delivery: Delivery, target: Path) -> T
     """Write a delivery as one Parquet file.
 
     Raises:
-        UserError: A file is damaged or is not of its format.
+        UserError: A file is damaged or not of its format, or a value is not of the type that the contract names.
     """
-    listed = ", ".join(literal(file) for file in delivery.files)
-    reader = READERS[delivery.format].format(listed)
+    batch = Batch(source, request, delivery)
+    for file in delivery.files:
+        if not os.access(file, os.R_OK, effective_ids=True):
+            raise batch.refusal("may not be read by this user: change its permissions", file)
+    if delivery.format == "avro":
+        batch = replace(batch, delivery=replace(delivery, files=[_converted(batch, file) for file in delivery.files]))
     try:
         with connect(request.memory) as connection:
-            connection.execute(f"COPY (FROM {reader}) TO {literal(target)} (FORMAT parquet, COMPRESSION zstd)")
-            count = connection.execute(f"SELECT count(*) FROM read_parquet({literal(target)})").fetchall()[0][0]  # noqa: S608
-            return Table(int(count), columns(connection, target))
+            return _write(connection, batch, target)
     except duckdb.Error as error:  # of damaged Parquet, also the class of all
-        cause = _cause(error, delivery.files)
-        raise UserError(
-            f"source {request.name}: {source.address} cannot be read, it is damaged or no {delivery.format} ({cause}): deliver it again"
-        ) from error
+        raise batch.damaged(first_line(error)) from error
 
 
-def _cause(error: Exception, files: list[Path]) -> str:
-    text = first_line(error)
-    for file in files:
-        text = text.replace(str(file), file.name)
-    return text
+def _told(name: str) -> str:
+    """Return the format that a file's name tells, in whatever case it is written."""
+    path = Path(name.lower())
+    kind = ALIASES.get(path.suffix[1:], path.suffix[1:])
+    if path.suffix in COMPRESSION:
+        kind = _told(path.stem)
+        return kind if kind in COMPRESSED else ""
+    return kind
+
+
+def _converted(batch: Batch, file: Path) -> Path:
+    """Make Parquet of an Avro file, which DuckDB cannot read by itself; its partitions stay in its path."""
+    from components.extract.avro import to_parquet
+
+    with file.open("rb") as stream:
+        beginning = stream.read(1000)
+    if not beginning.startswith(AVRO):
+        check_kind(batch, file, beginning)
+    folder = batch.request.folder / CONVERTED / batch.relative(file)
+    folder.mkdir(parents=True)
+    try:
+        return to_parquet([file], folder)[0]
+    except ValueError as error:
+        raise batch.damaged(str(error)) from error
+
+
+def _write(connection: duckdb.DuckDBPyConnection, batch: Batch, target: Path) -> Table:
+    reader, relation = READERS[batch.delivery.format], None
+    try:
+        relation = reader.relation(connection, batch)
+        query = values.select(connection, batch, relation)
+        connection.execute(f"COPY ({query}) TO {literal(target)} (FORMAT parquet, COMPRESSION zstd)")
+    except duckdb.OutOfMemoryException:
+        raise  # `connect` knows what to say
+    except duckdb.IOException as error:
+        if FULL not in str(error):
+            raise
+        raise batch.refusal("does not fit on the disk as Parquet: make room, then run again") from error
+    except duckdb.Error as error:
+        found = reader.refusal(connection, batch, error)
+        if found is None and relation and values.REFUSED in str(error):
+            found = values.refusal(connection, batch, relation)
+        raise found or error from error
+    count = connection.execute(f"SELECT count(*) FROM read_parquet({literal(target)})").fetchall()[0][0]  # noqa: S608
+    return Table(int(count), columns(connection, target))

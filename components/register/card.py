@@ -16,6 +16,7 @@ def write(usecase: UseCase, version: Version, steps: list[dict[str, Any]], engin
     title = METRICS[usecase.metric].title
     tested, validated = (_number(metrics.get(f"{rows}.{usecase.metric}")) for rows in ("test", "validation"))
     learnt, chosen, judged = (_number(metrics.get(f"rows.{split}")) for split in SPLITS)
+    fitted = parameters.get("fitted_on")
     lines = [
         f"**{usecase.description}**",
         "",
@@ -23,7 +24,7 @@ def write(usecase: UseCase, version: Version, steps: list[dict[str, Any]], engin
         f"- Model: {parameters.get('candidate')} (`{parameters.get('estimator')}`)",
         f"- {title} on the test rows: {tested}, on the validation rows: {validated}",
         f"- Verdict: {tags.get('reason', 'none')}",
-        f"- Rows: {learnt} to learn from, {chosen} to choose by, {judged} to judge by",
+        f"- Rows: {learnt} to learn from, {chosen} to choose by, {judged} to judge by" + (f"; fitted on {fitted}" if fitted else ""),
         f"- Reads {len(usecase.features.names)} columns: {', '.join(usecase.features.names)}",
         f"- Data: SHA-256 `{tags.get('data.sha256', 'unknown')}`",
         f"- Engine: {engine}",

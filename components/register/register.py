@@ -1,23 +1,24 @@
 """Make the served form, prove it, store it, register it."""
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import sklearn
 
 from components.register.card import write
 from components.register.engine import choose
 from core import registry
 from core.bundle import Bundle, Golden, Input, Manifest, Output, differences, digest, dump_model, frame, load_model, pack, plain, unpack
+from core.codecheck import EXTRAS
 from core.config import UseCase
 from core.engines import OnnxEngine, ScikitLearnEngine, load_engine
 from core.errors import UserError
+from core.examples import examples
 from core.storage import write as store
-from core.tables import examples, inputs
+from core.tables import inputs
 from core.tracking import Run, identity, notes, run_id, steps
 
+PROVEN = 1_000_000  # test rows that the engines are compared on, drawn if there are more
 TITLES = {OnnxEngine.name: "ONNX", ScikitLearnEngine.name: "scikit-learn"}
 
 
@@ -39,13 +40,13 @@ def register(run: Run, table: str, model: str, golden: str, judged_against: str)
     """
     usecase = run.usecase
     pipeline, expected = load_model(Path(model).read_bytes()), Golden(**json.loads(Path(golden).read_text()))
-    chosen = choose(served_form(usecase, pipeline, expected), pipeline, examples(table, usecase, "test")[0])
+    chosen = choose(served_form(usecase, pipeline, expected), pipeline, examples(table, usecase, "test", most=PROVEN)[0])
     engine, data = chosen.bundle.manifest.engine, pack(chosen.bundle)
     prove(data, expected)
     uri = f"s3://models/{usecase.name}/{digest(data).removeprefix('sha256:')}.zip"
     store(uri, data, "application/zip")
-    version = registry.find(usecase.name, run_id(), digest(data))
-    number = version.version if version else _log_model(usecase, pipeline, expected, run)
+    known = registry.find(usecase.name, run_id(), digest(data))
+    number = known.version if known else _log_model(usecase, pipeline, expected, run)
     made, before = registry.Version(usecase.name, number, uri, digest(data), judged_against), steps(usecase)
     found = {key: value for step in before for key, value in notes(step)["tags"].items() if key in ("data.sha256", "reason")}
     registry.tag(made, made.tags | {"kfp.pipeline_run_id": run_id(), "engine": engine} | found | identity())
@@ -61,7 +62,7 @@ def served_form(usecase: UseCase, pipeline: Any, golden: Golden) -> Bundle:
     """Put together what a server with scikit-learn reads."""
     classes = plain(pipeline.classes_) if hasattr(pipeline, "classes_") else None
     answers = [Output("predict", _datatype(classes))] + ([Output("predict_proba", "FP64")] if hasattr(pipeline, "predict_proba") else [])
-    versions = {"scikit-learn": sklearn.__version__, "numpy": np.__version__}
+    versions = dict(requirement.split("==") for requirement in _requirements(pipeline))
     manifest = Manifest(
         usecase.name,
         usecase.task,
@@ -113,12 +114,19 @@ def _log_model(usecase: UseCase, pipeline: Any, golden: Golden, run: Run) -> str
         sk_model=pipeline,
         signature=infer_signature(rows, pipeline.predict(rows)),
         input_example=example,
-        pip_requirements=[f"scikit-learn=={sklearn.__version__}", f"numpy=={np.__version__}", "pandas"],
+        pip_requirements=[*_requirements(pipeline), "pandas"],
         serialization_format="skops",
         skops_trusted_types=_trusted(pipeline),
         registered_model_name=usecase.name,
     )
     return str(info.registered_model_version)
+
+
+def _requirements(pipeline: Any) -> list[str]:
+    """Return what computes the answers, in the version that the model was trained with."""
+    package = type(getattr(pipeline, "_final_estimator", pipeline)).__module__.partition(".")[0]
+    names = ["scikit-learn", "numpy", *({package} & set(EXTRAS))]
+    return [f"{name}=={version(name)}" for name in names]
 
 
 def _trusted(pipeline: Any) -> list[str]:

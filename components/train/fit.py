@@ -1,33 +1,29 @@
 """The search: trials on the training rows, judged on the validation rows; the best is then fitted on all training rows."""
 
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import optuna
-from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
+from components.train.allowance import allowance, kept_to
+from components.train.learner import Learner
+from components.train.memory import Budget
 from components.train.page import write
-from components.train.pipeline import build
+from components.train.survey import Survey, survey
 from core.bundle import dump_model
 from core.config import Candidate, UseCase
 from core.errors import UserError, first_line
-from core.metrics import METRICS, score
-from core.predict import predict
-from core.tables import examples
+from core.metrics import METRICS
 from core.tracking import Run
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-optuna.logging.set_verbosity(optuna.logging.WARNING)
+optuna.logging.set_verbosity(optuna.logging.ERROR)
 NEEDS_EVERY_CLASS = ("roc_auc", "average_precision")
-Rows = tuple["pd.DataFrame", NDArray[Any]]
+Publish = Callable[[str, float, dict[str, Any], dict[str, float]], None]
 
 
 @dataclass(frozen=True)
@@ -54,28 +50,54 @@ def fit(run: Run, table: str, model: str, page: str) -> float:
         Score of the written model on the validation rows.
 
     Raises:
-        UserError: The rows cannot be learnt from, or every trial failed.
+        UserError: The rows cannot be learnt from or do not fit into memory, or every trial failed.
     """
-    usecase = run.usecase
-    learn, check = examples(table, usecase, "train"), examples(table, usecase, "validation")
-    _require_variety(usecase, learn[1], check[1])
-    trials = search(usecase, _sample(usecase, learn), check, run.trial)
-    best = _best(usecase, trials)
-    fitted = _fit(build(usecase.train.candidates[best.candidate], usecase.features, best.parameters, usecase.train.seed), learn)
-    value = _score(usecase, fitted, check)
-    Path(model).write_bytes(dump_model(fitted))
-    run.artifacts["trials.html"] = write(usecase, trials, best, value, page)
+    usecase, allowed = run.usecase, allowance(run.usecase)
+    found = survey(table, usecase)
+    _require_variety(usecase, found)
+    budget = Budget(usecase, found, allowed)
+    with kept_to(allowed):
+        learnt = _learn(run, table, found, budget)
+        Path(model).write_bytes(dump_model(learnt.pipeline))
+    best, rows = learnt.trial, _told(usecase, learnt.rows, found.rows["train"])
+    run.artifacts["trials.html"] = write(usecase, learnt.trials, best, learnt.value, rows, page)
     run.parameters |= {
         "candidate": best.candidate,
         "estimator": usecase.train.candidates[best.candidate].estimator,
         "seed": usecase.train.seed,
+        "fitted_on": rows,
     } | best.parameters
-    run.metrics |= {f"validation.{usecase.metric}": value, "trials": float(len(trials))}
-    run.summary = f"{best.candidate}, {METRICS[usecase.metric].title} {value:.4f} on validation, best of {len(trials)} trials"
-    return value
+    run.metrics |= {f"validation.{usecase.metric}": learnt.value, "trials": float(len(learnt.trials))}
+    run.metrics |= {"rows.fitted": float(learnt.rows), "expected_memory_mib": budget.expected(learnt.rows) / 2**20}
+    run.summary = f"{best.candidate}, {METRICS[usecase.metric].title} {learnt.value:.4f} on validation, best of {len(learnt.trials)} trials"
+    if learnt.rows < found.rows["train"]:
+        run.summary += f", fitted on {rows}"
+    return learnt.value
 
 
-def search(usecase: UseCase, learn: Rows, check: Rows, publish: Callable[[str, float, dict[str, Any], dict[str, float]], None]) -> list[Trial]:
+class Learnt(NamedTuple):
+    """The best of the trials, fitted on `rows` training rows, and its score on the validation rows."""
+
+    pipeline: Pipeline
+    value: float
+    rows: int
+    trial: Trial
+    trials: list[Trial]
+
+
+def _learn(run: Run, table: str, found: Survey, budget: Budget) -> Learnt:
+    usecase, rows = run.usecase, budget.rows()
+    learner = Learner(table, usecase, found, budget)
+    trials = search(usecase, learner, min(rows, usecase.train.sample_rows or rows), run.trial)
+    best = _best(usecase, trials)
+    try:
+        pipeline = learner.fit(best.candidate, best.parameters, rows)
+    except (ValueError, ArithmeticError) as error:  # a sample may have hidden it
+        raise UserError(f"{best.candidate} cannot be fitted on {rows:,} rows: {first_line(error)}: correct train.candidates") from error
+    return Learnt(pipeline, learner.score(pipeline), rows, best, trials)
+
+
+def search(usecase: UseCase, learner: Learner, rows: int, publish: Publish) -> list[Trial]:
     """Try `max_trials` models: each candidate at least once, then where optuna's TPE expects the best.
 
     Source: Bergstra et al., Algorithms for Hyper-Parameter Optimization, NeurIPS 2011.
@@ -87,7 +109,7 @@ def search(usecase: UseCase, learn: Rows, check: Rows, publish: Callable[[str, f
         candidate = usecase.train.candidates[name]
         parameters = _suggest(trial, name, candidate)
         started = time.time()
-        value, problem = _try(usecase, candidate, parameters, learn, check)
+        value, problem = _try(usecase, learner, name, parameters, rows)
         trials.append(Trial(name, parameters, value, time.time() - started, problem))
         publish(
             f"trial-{len(trials)}-{name}", started, {"candidate": name} | parameters, {} if value is None else {f"validation.{usecase.metric}": value}
@@ -118,24 +140,13 @@ def _suggest(trial: optuna.Trial, name: str, candidate: Candidate) -> dict[str, 
     return chosen
 
 
-def _try(usecase: UseCase, candidate: Candidate, parameters: dict[str, Any], learn: Rows, check: Rows) -> tuple[float | None, str]:
+def _try(usecase: UseCase, learner: Learner, name: str, parameters: dict[str, Any], rows: int) -> tuple[float | None, str]:
     """Fit and score one model; parameters that the estimator refuses cost the trial, not the run."""
     try:
-        fitted = _fit(build(candidate, usecase.features, parameters, usecase.train.seed), learn)
-        value = _score(usecase, fitted, check)
+        value = learner.score(learner.fit(name, parameters, rows))
     except (ValueError, ArithmeticError) as error:
         return None, first_line(error)
     return (value, "") if np.isfinite(value) else (None, f"its {METRICS[usecase.metric].title} is no finite number")
-
-
-def _fit(pipeline: Pipeline, learn: Rows) -> Pipeline:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # such as iterations that ran out: the score says whether it matters
-        return pipeline.fit(*learn)
-
-
-def _score(usecase: UseCase, fitted: Pipeline, check: Rows) -> float:
-    return score(usecase.metric, predict(fitted, *check))
 
 
 def _best(usecase: UseCase, trials: list[Trial]) -> Trial:
@@ -146,34 +157,26 @@ def _best(usecase: UseCase, trials: list[Trial]) -> Trial:
     return max(scored, key=lambda trial: sign * (trial.score or 0.0))
 
 
-def _sample(usecase: UseCase, learn: Rows) -> Rows:
-    """Draw the rows that the search learns from."""
-    rows, target = learn
-    count = usecase.train.sample_rows
-    if count is None or count >= len(target):
-        return learn
-    chosen = np.sort(np.random.default_rng(usecase.train.seed).choice(len(target), count, replace=False))
-    if usecase.task != "regression":  # one row at least of each class: a model cannot answer with one that it never saw
-        classes, first = np.unique(target, return_index=True)
-        chosen = np.union1d(chosen, first[~np.isin(classes, target[chosen])])
-    return rows.iloc[chosen], target[chosen]
+def _told(usecase: UseCase, rows: int, of: int) -> str:
+    return f"{rows:,} rows" if rows >= of else f"{rows:,} of {of:,} rows, seed {usecase.train.seed}"
 
 
-def _require_variety(usecase: UseCase, learn: NDArray[Any], check: NDArray[Any]) -> None:
+def _require_variety(usecase: UseCase, found: Survey) -> None:
     """Refuse rows that no classifier can learn from, or that hold an answer it cannot give."""
     if usecase.task == "regression":
         return
-    classes = set(learn.tolist())
+    classes, asked = set(found.classes["train"]), set(found.classes["validation"])
     if len(classes) < 2:
         raise UserError(
-            f"all {len(learn):,} training rows have {usecase.target} = {classes.pop()}: a model needs two classes; correct features() or the split"
+            f"all {found.rows['train']:,} training rows have {usecase.target} = {classes.pop()}: a model needs two classes; "
+            "correct features() or the split"
         )
     if usecase.task == "binary" and len(classes) > 2:
         raise UserError(f"{usecase.target} has {len(classes)} classes: write task: multiclass")
-    unknown = set(check.tolist()) - classes
+    unknown = asked - classes
     if unknown:
         raise UserError(f"the validation rows hold {usecase.target} = {sorted(unknown)[0]}, which no training row has: change the split")
-    lacking = classes - set(check.tolist())
+    lacking = classes - asked
     if lacking and usecase.metric in NEEDS_EVERY_CLASS:
         raise UserError(
             f"{usecase.metric} cannot be computed on the validation rows: none has {usecase.target} = {sorted(lacking)[0]}; "

@@ -14,6 +14,8 @@ from core.codecheck import estimator
 from core.config import Candidate, Features
 
 MOST_CATEGORIES = 250  # what HistGradientBoosting can split on natively is 255
+# The same trees whatever the number of threads: https://lightgbm.readthedocs.io/en/stable/Parameters.html#deterministic
+REPEATABLE: dict[str, dict[str, Any]] = {"lightgbm": {"deterministic": True, "force_row_wise": True, "verbose": -1}}
 
 
 def build(candidate: Candidate, features: Features, parameters: dict[str, Any], seed: int) -> Pipeline:
@@ -27,7 +29,7 @@ def build(candidate: Candidate, features: Features, parameters: dict[str, Any], 
     """
     kind = estimator(candidate.estimator)
     known = inspect.signature(kind).parameters
-    given = candidate.parameters | parameters
+    given = REPEATABLE.get(kind.__module__.partition(".")[0], {}) | candidate.parameters | parameters
     if "random_state" in known:
         given = {"random_state": seed} | given
     if "categorical_features" in known and candidate.preprocessing.categorical == "ordinal" and features.categorical:

@@ -1,23 +1,32 @@
-"""One ibis expression from the raw tables to one table, run by DuckDB within the memory limit; then the split."""
+"""One ibis expression from the raw tables to one table, then the split: the same rows in the same order each time."""
 
 import hashlib
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import ibis
+import psutil
+import pyarrow.parquet as pq
+from ibis import Table
 
+from components.transform.engines import duckdb as duckdb_engine
+from components.transform.leakage import refuse_leakage, repeated
+from components.transform.split import place, refuse_empty, splitting
 from core.codecheck import features
 from core.config import UseCase
 from core.errors import UserError, first_line
+from core.frozen import count
+from core.portable import volatile
 from core.tables import SPLITS, columns, connect, identifier, literal
 from core.tracking import Run
+
+NOTED = 0.01  # share of test rows equal to training rows, from which on the summary tells of it
 
 
 def transform(run: Run, raw: str, target: str) -> dict[str, Any]:
     """Run `features()` and split its rows.
-
-    The same raw tables give the same rows in the same order.
 
     Args:
         run: The step's notes.
@@ -28,40 +37,84 @@ def transform(run: Run, raw: str, target: str) -> dict[str, Any]:
         The counts of rows and columns.
 
     Raises:
-        UserError: The expression fails, or its table is not as the config says.
+        UserError: The expression fails, its table is not as the config says, or the split would leak.
     """
-    with connect(run.usecase.limits.memory) as connection:
-        try:
-            connection.execute(f"CREATE TEMP TABLE made AS {_query(run.usecase, connection, raw)}")
-        except (duckdb.BinderException, duckdb.ConversionException, duckdb.InvalidInputException, duckdb.ParserException) as error:
-            raise UserError(
-                f"features() of {run.usecase.name} fails: {first_line(error)}: correct usecases/{run.usecase.name}/features.py"
-            ) from error
-        made = {row[0]: row[1] for row in connection.execute("DESCRIBE made").fetchall()}
-        _check(run.usecase, connection, made)
-        connection.execute(f"COPY ({_split(run.usecase, list(made))}) TO {literal(target)} (FORMAT parquet, COMPRESSION zstd)")
-        counts = dict(connection.execute(f"SELECT split, count(*) FROM read_parquet({literal(target)}) GROUP BY split").fetchall())  # noqa: S608
-        found = columns(connection, target)
-    rows = sum(counts.values())
-    run.metrics |= {f"rows.{split}": float(counts.get(split, 0)) for split in SPLITS}
-    run.dataset(
-        "table", hashlib.sha256(Path(target).read_bytes()).hexdigest(), {"uri": f"usecases/{run.usecase.name}/features.py"}, found, rows, "features"
-    )
-    run.summary = f"{rows:,} rows, {len(found)} columns -> {Path(target).stat().st_size / 1e3:,.0f} kB"
-    return {"rows": rows, "columns": len(found)}
-
-
-def _query(usecase: UseCase, connection: duckdb.DuckDBPyConnection, raw: str) -> str:
-    """Compile the expression: `features()` sees the columns that the contract names, and no others."""
-    backend = ibis.duckdb.from_connection(connection)
-    tables = {name: backend.read_parquet(Path(raw, f"{name}.parquet")).select(*contract.columns) for name, contract in usecase.contract.items()}
+    part = Path(f"{target}.part")
     try:
-        return str(ibis.to_sql(features(usecase.name)(**tables), dialect="duckdb"))
+        with tempfile.TemporaryDirectory() as folder, connect(run.usecase.limits.memory) as connection:
+            _leave_room(run.usecase, connection)
+            _make(run.usecase, connection, Path(raw), Path(folder, "made.parquet"))
+            _check(run.usecase, connection)
+            counts = _write(run.usecase, connection, part)
+            refuse_leakage(run.usecase, connection, part)
+            repeats = repeated(run.usecase, connection, sum(counts.values()))
+            found = columns(connection, part)
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+    _note(run, Path(target), counts, found, repeats)
+    return {"rows": sum(counts.values()), "columns": len(found)}
+
+
+def _leave_room(usecase: UseCase, connection: duckdb.DuckDBPyConnection) -> None:
+    """Let the limit hold for the whole process: Python and its libraries take their part of it, a quarter at most."""
+    limit = count(usecase.limits.memory)
+    connection.execute(f"SET memory_limit = '{max(limit * 3 // 4, limit - psutil.Process().memory_info().rss)}B'")
+
+
+def _make(usecase: UseCase, connection: duckdb.DuckDBPyConnection, raw: Path, made: Path) -> None:
+    """Let the engine write the table of `features()`, and name it `made`."""
+    files = {name: raw / f"{name}.parquet" for name in usecase.contract}
+    try:
+        expression = _expression(usecase, files)
+        if usecase.spark:
+            from components.transform.engines import spark as spark_engine
+
+            spark_engine.run(expression, files, made, usecase.spark)
+        else:
+            duckdb_engine.run(expression, files, made, connection)
+    except UserError as error:
+        raise UserError(f"features() of {usecase.name} fails: {error}: correct usecases/{usecase.name}/features.py") from error
+    _name(connection, f"read_parquet({literal(made if made.is_file() else f'{made}/*.parquet')})")
+
+
+def _name(connection: duckdb.DuckDBPyConnection, file: str) -> None:
+    """Make the view `made`, in which equal values have the same bits and any column may have nulls.
+
+    A column without nulls today would get another type in Parquet than tomorrow's: a row that never comes keeps DuckDB from knowing.
+    """
+    found = {row[0]: row[1] for row in connection.execute(f"DESCRIBE FROM {file}").fetchall()}
+    never = f"SELECT {', '.join(f'NULL::{kind}' for kind in found.values())} WHERE random() > 1"
+    canonical = ", ".join(_canonical(*item) for item in found.items())
+    connection.execute(f"CREATE TEMP VIEW made AS SELECT {canonical} FROM {file} UNION ALL {never}")  # noqa: S608
+
+
+def _expression(usecase: UseCase, files: dict[str, Path]) -> Table:
+    """Return the expression of `features()`, which sees the columns that the contract names, and no others."""
+    tables = {}
+    for name, path in files.items():
+        schema = ibis.Schema.from_pyarrow(pq.read_schema(path))  # a writer may call a column without nulls one that can have none
+        found = ibis.table({column: kind(nullable=True) for column, kind in schema.items()}, name)
+        tables[name] = found.select(*usecase.contract[name].columns)
+    try:
+        made: Table = features(usecase.name)(**tables)
     except (ibis.common.exceptions.IbisError, AttributeError, TypeError) as error:
-        raise UserError(f"features() of {usecase.name} fails: {first_line(error)}: correct usecases/{usecase.name}/features.py") from error
+        raise UserError(first_line(error)) from error
+    if volatile(made):
+        raise UserError(f"{', '.join(volatile(made))} gives another table in each run")
+    return made
 
 
-def _check(usecase: UseCase, connection: duckdb.DuckDBPyConnection, found: dict[str, str]) -> None:
+def _canonical(name: str, kind: str) -> str:
+    """Let equal values have the same bits: there are two zeros and many values that are no numbers."""
+    column = identifier(name)
+    if kind not in ("FLOAT", "DOUBLE"):
+        return column
+    return f"CASE WHEN isnan({column}) THEN 'nan'::{kind} WHEN {column} = 0 THEN 0::{kind} ELSE {column} END AS {column}"
+
+
+def _check(usecase: UseCase, connection: duckdb.DuckDBPyConnection) -> None:
+    found = {row[0]: row[1] for row in connection.execute("DESCRIBE made").fetchall()}
     wanted = {*usecase.features.names, usecase.target} | ({usecase.split.column} if usecase.split.column else set())
     if wanted - found.keys():
         raise UserError(
@@ -79,19 +132,27 @@ def _check(usecase: UseCase, connection: duckdb.DuckDBPyConnection, found: dict[
             raise UserError(f"features() of {usecase.name} makes {what}")
 
 
-def _split(usecase: UseCase, names: list[str]) -> str:
-    """Order the rows and say of each what it is for.
+def _write(usecase: UseCase, connection: duckdb.DuckDBPyConnection, part: Path) -> dict[str, int]:
+    """Write the rows with their split, in an order over all columns, and count those of each split.
 
-    By time, all rows of one instant go together, so that none of it is both learnt and tested. At random, the place of a row
-    is decided by a hash of its content and the seed: it stays when other rows come or go.
+    One file with a column: a folder a split would cost more, and a step reads the rows it needs by the column as well.
     """
-    first, second = usecase.split.train, usecase.split.train + usecase.split.validation
-    if usecase.split.column:
-        place = identifier(usecase.split.column)
-        cuts = f"(SELECT quantile_disc({place}, [{first}, {second}]) FROM made)"  # noqa: S608
-        is_first, is_second = f"{place} <= {cuts}[1]", f"{place} <= {cuts}[2]"
-    else:
-        place = f"(md5_number_lower(concat_ws('|', {usecase.train.seed}, made::VARCHAR))::DOUBLE / {2**64})"
-        is_first, is_second = f"{place} < {first}", f"{place} < {second}"
-    split = f"CASE WHEN {is_first} THEN 'train' WHEN {is_second} THEN 'validation' ELSE 'test' END"
-    return f"SELECT *, {split} AS split FROM made ORDER BY {', '.join([place, *map(identifier, names)])}"  # noqa: S608
+    split, cuts = splitting(usecase, connection)
+    names = [row[0] for row in connection.execute("DESCRIBE made").fetchall()]
+    order = ", ".join(f"{key} ASC NULLS LAST" for key in (place(usecase), *map(identifier, names)))
+    query = f"SELECT made.*, {split} AS split FROM made {cuts} ORDER BY {order}"  # noqa: S608
+    connection.execute(f"COPY ({query}) TO {literal(part)} (FORMAT parquet, COMPRESSION zstd)")
+    counts = dict(connection.execute(f"SELECT split, count(*) FROM read_parquet({literal(part)}) GROUP BY split").fetchall())  # noqa: S608
+    refuse_empty(usecase, connection, counts)
+    return counts
+
+
+def _note(run: Run, target: Path, counts: dict[str, int], found: dict[str, str], repeats: float) -> None:
+    rows = sum(counts.values())
+    run.metrics |= {f"rows.{split}": float(counts[split]) for split in SPLITS} | {"test_rows_in_train": repeats}
+    with target.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    run.dataset("table", digest, {"uri": f"usecases/{run.usecase.name}/features.py"}, found, rows, "features")
+    run.summary = f"{rows:,} rows, {len(found)} columns -> {target.stat().st_size / 1e3:,.0f} kB"
+    if repeats >= NOTED:
+        run.summary += f"; {repeats:.0%} of the test rows equal a training row"

@@ -11,11 +11,11 @@ def validate(config: dict, raw: dsl.Input[dsl.Dataset], page: dsl.Output[dsl.HTM
 
     Args:
         config: The use case.
-        raw: A folder with `<source>.parquet` for each source.
-        page: The data report: a table a source, a line a column.
+        raw: A folder with `<source>.parquet` for each source; its metadata say where each came from.
+        page: The data report: what breaks the contract, what each column holds, what has changed since the last run that succeeded.
     """
     from components.validate.contract import validate
     from core.tracking import record
 
     with record("validate", config) as run:
-        validate(run, raw.path, page.path)
+        validate(run, raw.path, page.path, raw.metadata)

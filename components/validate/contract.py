@@ -1,136 +1,146 @@
-"""Check tables against the contract: one pass of SQL a table, every violation listed."""
+"""Check tables against the contract, every violation listed, and leave what they hold for the next run to compare with."""
 
+import json
+import time
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
+from components.validate import drift, rules, whole
+from components.validate.drift import Change, change
 from components.validate.page import write
+from components.validate.profile import Profile, Sight, chosen, profile
+from components.validate.violation import Violation, table
+from core import tracking
 from core.configfile import where
-from core.contract import Column, Contract
+from core.contract import Contract
 from core.errors import UserError
-from core.tables import columns, connect, identifier, literal
+from core.tables import columns, connect
 from core.tracking import Run
 
-TYPES = {
-    "integer": ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"),
-    "string": ("VARCHAR", "ENUM"),
-    "boolean": ("BOOLEAN",),
-    "timestamp": ("TIMESTAMP", "TIMESTAMP WITH TIME ZONE", "TIMESTAMP_NS", "TIMESTAMP_MS", "TIMESTAMP_S"),
-    "date": ("DATE",),
-}
-TYPES["number"] = (*TYPES["integer"], "FLOAT", "DOUBLE", "DECIMAL")
+PROFILE, VIOLATIONS = "profile.json", "violations.json"  # in MLflow
+FORM = 1  # of the profile: one of another form is not compared with
+TOLD = 100  # violations on the terminal
 
 
-def validate(run: Run, folder: str, page: str) -> None:
+@dataclass(frozen=True)
+class Checked:
+    """A table, what it holds, and what it does not keep."""
+
+    name: str
+    contract: Contract
+    rows: int
+    rows_before: int | None
+    columns: dict[str, str]  # DuckDB's types
+    sights: dict[str, Sight]  # of the columns that were looked at
+    changes: dict[str, Change | None]
+    violations: list[Violation]
+    about: dict[str, Any] = field(default_factory=dict)  # what extract says of it: sha256, origin
+
+
+def validate(run: Run, folder: str, page: str, raw: dict[str, Any] | None = None) -> None:
     """Check every table of the contract, then write the data report.
 
     Args:
         run: The step's notes.
         folder: Where `<source>.parquet` lies for each source.
         page: Where the report is written, also when the contract is broken.
+        raw: What extract says of the tables.
 
     Raises:
         UserError: The contract is broken; one line a violation.
     """
-    violations, summaries = [], {}
+    before, now = _before(run), _now(run)
+    about = (raw or {}).get("tables", {})
     with connect(run.usecase.limits.memory) as connection:
-        for name, contract in run.usecase.contract.items():
-            path = Path(folder, f"{name}.parquet")
-            violations += [
-                f"bad data: {name}{text} ({where(run.usecase.name, ('contract', name, *place))})" for text, place in check(connection, path, contract)
-            ]
-            summaries[name] = _summary(connection, path)
-    run.artifacts["data.html"] = write(run.usecase, summaries, violations, page)
-    run.metrics["violations"] = float(len(violations))
-    if violations:
-        raise UserError("\n".join(violations))
-    checked = sum(len(contract.columns) for contract in run.usecase.contract.values())
-    run.summary = f"{checked} columns of {len(summaries)} table{'s' if len(summaries) > 1 else ''} keep the contract"
+        checked = [
+            check(connection, Path(folder), name, contract, before.get(name), now, about.get(name, {}))
+            for name, contract in run.usecase.contract.items()
+        ]
+    sentences = list(_sentences(run.usecase.name, checked))
+    run.artifacts["data.html"] = write(run.usecase, checked, page)
+    run.artifacts[VIOLATIONS] = json.dumps(list(_noted(checked)), indent=2).encode()
+    run.artifacts[PROFILE] = json.dumps({"form": FORM, "tables": {one.name: _kept(one) for one in checked}}).encode()
+    run.metrics["violations"] = float(sum(len(one.violations) for one in checked))
+    if sentences:
+        raise UserError("\n".join(sentences))
+    count = sum(len(one.contract.columns) for one in checked)
+    run.summary = f"{count} columns of {len(checked)} table{'s' if len(checked) > 1 else ''} keep the contract"
 
 
-def check(connection: duckdb.DuckDBPyConnection, path: Path, contract: Contract) -> Iterator[tuple[str, tuple[str | int, ...]]]:
-    """Yield each violation of one table: what is wrong, and the part of the contract that says so."""
+def check(
+    connection: duckdb.DuckDBPyConnection,
+    folder: Path,
+    name: str,
+    contract: Contract,
+    before: dict[str, Any] | None,
+    now: float,
+    about: dict[str, Any],
+) -> Checked:
+    """Check one table.
+
+    Args:
+        connection: Where the SQL runs.
+        folder: Where the tables lie.
+        name: Of the table.
+        contract: What it promises.
+        before: Its profile in the last run that succeeded.
+        now: When the pipeline run began.
+        about: What extract says of it.
+    """
+    path = folder / f"{name}.parquet"
     found = columns(connection, path)
-    present = {}
-    for name, column in contract.columns.items():
-        if name not in found:
-            yield f".{name}: the column is missing", ("columns", name)
-        elif found[name].partition("(")[0] not in TYPES[column.type]:
-            yield f".{name}: its type is {found[name]}, the contract says {column.type}", ("columns", name, "type")
-        else:
-            present[name] = column
-    rules = list(_rules(present, contract))
-    query = ", ".join(["count(*)", *(sql for _, sql, _ in rules)])
-    rows, *values = connection.execute(f"SELECT {query} FROM read_parquet({literal(path)})").fetchall()[0]  # noqa: S608
-    if not contract.rows.min <= rows <= (contract.rows.max or rows):
-        most = f" and at most {contract.rows.max:,}" if contract.rows.max else ""
-        yield f": {rows:,} rows, the contract wants at least {contract.rows.min:,}{most}", ("rows",)
-    for (place, _, sentence), value in zip(rules, values, strict=True):
-        broken = sentence(value, rows)
-        if broken:
-            yield broken, place
+    rows = connection.execute(f"SELECT count(*) FROM {table(path)}").fetchall()[0][0]  # noqa: S608
+    old = {column: Profile(**one) for column, one in before["columns"].items()} if before else {}
+    sights = profile(connection, path, chosen(found, contract.columns), rows, old)
+    changes = {column: change(sight, old.get(column)) for column, sight in sights.items()}
+    rows_before = before["rows"] if before else None
+    violations = [
+        *whole.rows(rows, contract, rows_before),
+        *whole.unreadable(connection, folder / f"{name}.bad.parquet", contract, rows),
+        *whole.freshness(connection, path, contract, found, now),
+        *rules.check(connection, path, contract, found),
+        *whole.references(connection, folder, name, contract),
+        *(violation for column, sight in sights.items() for violation in drift.check(column, changes[column], sight, contract)),
+    ]
+    return Checked(name, contract, rows, rows_before, found, sights, changes, violations, about)
 
 
-def _rules(present: dict[str, Column], contract: Contract) -> Iterator[tuple[tuple[str | int, ...], str, Any]]:
-    """Each rule as its place in the contract, an aggregate, and what that says to the value and the count of rows."""
-    for name, column in present.items():
-        quoted, place = identifier(name), ("columns", name)
-        missing = f"{quoted} IS NULL" + (f" OR isnan({quoted}::DOUBLE)" if column.type == "number" else "")
-        yield (*place, "nulls"), f"count(*) FILTER ({missing})", _nulls(name, column.nulls)
-        for key, sign, word in (("min", "<", "below"), ("max", ">", "above")):
-            bound = getattr(column, key)
-            if bound is not None:
-                cast = f"{quoted} {sign} {literal(bound)}::{_bound_type(column)}"
-                yield (*place, key), _counted(quoted, f"NOT ({missing}) AND {cast}"), _broken(name, f"{word} {bound}", f"the contract's {key}")
-        if column.values is not None:
-            listed = ", ".join(literal(value) for value in column.values)
+def _before(run: Run) -> dict[str, Any]:
+    """Return the tables' profiles of the last run that succeeded."""
+    found: dict[str, Any] = json.loads(run.accepted(PROFILE) or b"{}")
+    return found["tables"] if found.get("form") == FORM else {}
+
+
+def _now(run: Run) -> float:
+    """Return when the pipeline run began: freshness is the same however often the step is tried."""
+    if not run.live or not any(contract.freshness for contract in run.usecase.contract.values()):
+        return time.time()
+    return float(tracking.get(tracking.parent(run.usecase))["info"]["start_time"]) / 1000
+
+
+def _sentences(usecase: str, checked: list[Checked]) -> Iterator[str]:
+    """Say what is wrong, each with the line of the config that says so."""
+    found = [(one.name, violation) for one in checked for violation in one.violations]
+    for name, violation in found[:TOLD]:
+        yield f"bad data: {name}{violation.text} ({where(usecase, ('contract', name, *violation.place))})"
+    if len(found) > TOLD:
+        yield f"bad data: {len(found) - TOLD:,} more violations are on the page of validate: correct these first"
+
+
+def _noted(checked: list[Checked]) -> Iterator[dict[str, Any]]:
+    for one in checked:
+        for violation in one.violations:
+            share = violation.count / violation.rows if violation.count and violation.rows else None
             yield (
-                (*place, "values"),
-                _counted(quoted, f"{quoted}::VARCHAR NOT IN ({listed})"),
-                _broken(name, f"none of {', '.join(column.values)}", "the contract's values"),
+                {"source": one.name, "column": violation.column, "text": f"{one.name}{violation.text}", "share": share}
+                | asdict(violation)
+                | {"rule": ".".join(map(str, violation.place))}
             )
-    for index, names in enumerate(contract.unique):
-        if all(name in present for name in names):
-            together = ", ".join(identifier(name) for name in names)
-            yield ("unique", index), f"count(*) - count(DISTINCT row({together}))", _duplicates(names)
 
 
-def _counted(quoted: str, condition: str) -> str:
-    """Count rows and keep one value as an example."""
-    return f"struct_pack(n := count(*) FILTER ({condition}), example := min({quoted}::VARCHAR) FILTER ({condition}))"
-
-
-def _bound_type(column: Column) -> str:
-    return {"integer": "DOUBLE", "number": "DOUBLE", "timestamp": "TIMESTAMP", "date": "DATE"}.get(column.type, "VARCHAR")
-
-
-def _nulls(name: str, allowed: float) -> Any:
-    def sentence(count: int, rows: int) -> str | None:
-        if count <= allowed * rows:
-            return None
-        return f".{name}: {count:,} of {rows:,} rows are null, the contract allows {int(allowed * rows):,}"
-
-    return sentence
-
-
-def _broken(name: str, how: str, what: str) -> Any:
-    def sentence(value: dict[str, Any], rows: int) -> str | None:
-        return f".{name}: {value['n']:,} of {rows:,} rows are {how}, {what} (such as {value['example']})" if value["n"] else None
-
-    return sentence
-
-
-def _duplicates(names: tuple[str, ...]) -> Any:
-    def sentence(count: int, rows: int) -> str | None:
-        return f": {count:,} of {rows:,} rows repeat a key of {', '.join(names)}, which must be unique" if count else None
-
-    return sentence
-
-
-def _summary(connection: duckdb.DuckDBPyConnection, path: Path) -> list[dict[str, Any]]:
-    """One line a column, in one pass."""
-    cursor = connection.execute(f"SUMMARIZE FROM read_parquet({literal(path)})")
-    names = [item[0] for item in cursor.description or []]
-    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+def _kept(one: Checked) -> dict[str, Any]:
+    return {"rows": one.rows, "columns": {name: asdict(sight.now) for name, sight in one.sights.items()}}

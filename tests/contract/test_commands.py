@@ -95,3 +95,20 @@ def test_secrets_are_made_once_and_never_overwritten(tmp_path: Path) -> None:
     assert (made.returncode, again.returncode) == (0, 1)
     assert again.stderr.startswith("error: ")
     assert (tmp_path / "secrets.yaml").read_bytes() == before
+
+
+def test_a_contract_is_proposed_from_the_data_alone_as_yaml() -> None:
+    shown = mlops("contract", "wine")
+
+    found = yaml.safe_load(shown.stdout)
+    assert (shown.returncode, shown.stderr) == (0, "reading wine\n")
+    assert list(found) == ["contract"]
+    assert found["contract"]["wine"]["columns"]["hue"] == {"type": "number", "min": 0, "max": 2}
+    assert found["contract"]["wine"]["columns"]["cultivar"] == {"type": "string", "values": ["barbera", "barolo", "grignolino"]}
+
+
+def test_a_contract_for_no_use_case_says_which_there_are() -> None:
+    refused = mlops("contract", "beer")
+
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == "error: there is no use case beer: choose one of diabetes, flights, wine, or add usecases/beer/config.yaml\n"

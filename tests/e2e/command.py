@@ -23,7 +23,7 @@ from local.state import home
 
 Found = TypeVar("Found")
 MLOPS = Path(sys.executable).parent / "mlops"
-LINE = re.compile(r"^([✓✗])  (\w+) +(\d+\.\d) s  (.*)$", re.MULTILINE)
+LINE = re.compile(r"^([✓✗])  ([\w-]+) +(\d+\.\d) s  (.*)$", re.MULTILINE)
 ORDER = ["extract", "validate", "transform", "train", "evaluate", "register", "deploy", "report"]
 
 

@@ -33,6 +33,8 @@ def _written(model: Any, width: int) -> onnx.ModelProto:
     from skl2onnx import convert_sklearn
     from skl2onnx.common.data_types import DoubleTensorType
 
+    if not type(model).__module__.startswith("sklearn."):
+        raise NotExportable(f"{type(model).__name__} is none of scikit-learn's own estimators")
     numbered, options = copy.deepcopy(model), {}
     if hasattr(model, "classes_"):
         numbered.classes_, options = np.arange(len(model.classes_)), {id(numbered): {"zipmap": False}}

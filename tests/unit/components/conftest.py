@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from components.train.fit import fit
 from core.bundle import Bundle
 from core.config import UseCase
 from core.tracking import Run
+from tests import postgresql as database
+from tests.broker import Broker, running
 from tests.unit import small
 
 
@@ -39,17 +42,31 @@ def binary(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     return _train("binary", tmp_path_factory.mktemp("only-binary"))
 
 
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A Kafka broker; what it needs of the environment is `broker.environment()`."""
+    with running(tmp_path_factory.mktemp("broker")) as started:
+        yield started
+
+
 @pytest.fixture
 def bundle(binary: Trained) -> Bundle:
     """The served form of the binary model, under a name that no other test uses."""
     from components.evaluate.golden import choose
     from components.register.register import served_form
     from core.bundle import load_model
-    from core.tables import examples
+    from core.examples import examples
 
     usecase, model = binary.named(), load_model(Path(binary.model).read_bytes())
     rows, _ = examples(binary.table, usecase, "test")
     return served_form(usecase, model, choose(usecase, rows, model))
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[database.Server]:
+    """A running PostgreSQL of this worker; it ends with the session, also if that is killed."""
+    with database.running(Path(tempfile.gettempdir())) as server:
+        yield server
 
 
 @pytest.fixture
@@ -67,3 +84,11 @@ def _train(task: str, folder: Path) -> Trained:
     made = Trained(usecase, small.written(folder / "table.parquet", small.columns(task)), str(folder / "model.skops"))
     fit(Run("train", usecase), made.table, made.model, str(folder / "trials.html"))
     return made
+
+
+@pytest.fixture
+def usecases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of use cases of the test's own."""
+    for module in ("components.extract.sources.file", "components.extract.batch"):
+        monkeypatch.setattr(f"{module}.FOLDER", tmp_path / "usecases")
+    return tmp_path / "usecases"

@@ -17,9 +17,9 @@ from core import registry
 from core.bundle import Bundle, Golden, Input, load_model
 from core.config import Features, UseCase
 from core.errors import UserError
+from core.examples import examples
 from core.metrics import Predictions, score
 from core.predict import predict
-from core.tables import examples
 from core.tracking import Run
 from local.platform import Platform
 from tests.unit import models, small

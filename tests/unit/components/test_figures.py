@@ -12,9 +12,9 @@ from components.evaluate.golden import choose
 from components.train.pipeline import build
 from core.bundle import load_model
 from core.errors import UserError
+from core.examples import examples
 from core.metrics import Predictions, score
 from core.predict import predict
-from core.tables import examples
 from tests.unit.components.conftest import Trained
 
 

@@ -19,9 +19,9 @@ from components.register.register import prove, register, served_form
 from core import registry, tracking
 from core.bundle import digest, dump_model, load_model, pack, unpack
 from core.errors import UserError
+from core.examples import examples
 from core.mlflow_api import call
 from core.storage import read
-from core.tables import examples
 from core.tracking import Run
 from local.platform import Platform
 from tests.unit.components.conftest import Trained

@@ -9,14 +9,18 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 
+from components.train.allowance import allowance
 from components.train.fit import fit, search
+from components.train.learner import Learner
+from components.train.memory import Budget
 from components.train.pipeline import build
+from components.train.survey import survey
 from core.bundle import load_model
 from core.config import UseCase
 from core.errors import UserError
+from core.examples import examples
 from core.metrics import score
 from core.predict import predict
-from core.tables import examples
 from core.tracking import Run
 from tests.unit import small
 from tests.unit.components.conftest import Trained
@@ -28,6 +32,11 @@ REFUSED = {**LINEAR, "parameters": {"solver": "nonsense"}}
 def fitted(usecase: UseCase, folder: Path, **columns: Any) -> tuple[Run, float]:
     run, table = Run("train", usecase), small.written(folder / "table.parquet", small.columns(usecase.task) | columns)
     return run, fit(run, table, str(folder / "model.skops"), str(folder / "trials.html"))
+
+
+def learner(usecase: UseCase, table: str | Path) -> Learner:
+    found = survey(str(table), usecase)
+    return Learner(str(table), usecase, found, Budget(usecase, found, allowance(usecase)))
 
 
 def test_each_kind_of_task_gives_a_model_that_has_learnt_something(trained: Trained) -> None:
@@ -48,9 +57,9 @@ def test_the_same_seed_gives_the_same_bytes(trained: Trained, tmp_path: Path) ->
 
 
 def test_another_seed_searches_elsewhere(binary: Trained) -> None:
-    learn, check = examples(binary.table, binary.usecase, "train"), examples(binary.table, binary.usecase, "validation")
+    usecases = [small.usecase(train__seed=seed) for seed in (1, 1, 2)]
 
-    tried = [[trial.parameters for trial in search(small.usecase(train__seed=seed), learn, check, _nowhere)] for seed in (1, 1, 2)]
+    tried = [[trial.parameters for trial in search(usecase, learner(usecase, binary.table), 360, _nowhere)] for usecase in usecases]
 
     assert tried[0] == tried[1] != tried[2]
 
@@ -58,8 +67,7 @@ def test_another_seed_searches_elsewhere(binary: Trained) -> None:
 def test_the_best_of_all_trials_on_the_validation_rows_is_kept(tmp_path: Path) -> None:
     run, value = fitted(small.usecase(train__max_trials=5), tmp_path)
 
-    learn, check = (examples(tmp_path / "table.parquet", run.usecase, split) for split in ("train", "validation"))
-    trials = search(run.usecase, learn, check, _nowhere)
+    trials = search(run.usecase, learner(run.usecase, tmp_path / "table.parquet"), 360, _nowhere)
     assert value == max(trial.score for trial in trials if trial.score is not None)
     assert (run.metrics["trials"], run.metrics["validation.roc_auc"]) == (5, value)
     assert run.parameters["estimator"].endswith(("LogisticRegression", "HistGradientBoostingClassifier"))
@@ -69,15 +77,19 @@ def test_the_best_of_all_trials_on_the_validation_rows_is_kept(tmp_path: Path) -
 def test_of_errors_the_least_is_kept(tmp_path: Path) -> None:
     run, value = fitted(small.usecase("regression"), tmp_path)
 
-    learn, check = (examples(tmp_path / "table.parquet", run.usecase, split) for split in ("train", "validation"))
-    assert value == min(trial.score for trial in search(run.usecase, learn, check, _nowhere) if trial.score is not None)
+    trials = search(run.usecase, learner(run.usecase, tmp_path / "table.parquet"), 360, _nowhere)
+    assert value == min(trial.score for trial in trials if trial.score is not None)
 
 
 def test_every_candidate_is_tried_and_every_trial_published(binary: Trained) -> None:
-    learn, check = examples(binary.table, binary.usecase, "train"), examples(binary.table, binary.usecase, "validation")
     published: list[tuple[str, dict[str, Any], dict[str, float]]] = []
 
-    trials = search(binary.usecase, learn, check, lambda name, _, parameters, metrics: published.append((name, parameters, metrics)))
+    trials = search(
+        binary.usecase,
+        learner(binary.usecase, binary.table),
+        360,
+        lambda name, _, parameters, metrics: published.append((name, parameters, metrics)),
+    )
 
     assert {trial.candidate for trial in trials[:2]} == {"linear", "trees"}
     assert [name for name, _, _ in published] == [f"trial-{number}-{trial.candidate}" for number, trial in enumerate(trials, 1)]

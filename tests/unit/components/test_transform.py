@@ -11,7 +11,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from components.transform.engines import duckdb as engine
 from components.transform.table import transform
+from core import tables
 from core.errors import UserError
 from core.tables import SPLITS
 from core.tracking import Run
@@ -107,11 +109,14 @@ def test_at_random_the_seed_decides(tmp_path: Path) -> None:
 
 
 def test_the_same_rows_twice_go_the_same_way(tmp_path: Path) -> None:
-    twice = {name: [1.5, 1.5, 2.5] * 100 for name in NUMBERS} | {"cultivar": ["a"] * 300, "day": [datetime(2013, 1, 1)] * 300}
+    twice = {name: [row // 2 / 7 for row in range(300)] for name in NUMBERS} | {
+        "cultivar": ["a", "a", "b", "b"] * 75,
+        "day": [datetime(2013, 1, 1)] * 300,
+    }
 
     transform(run_of(), raw(tmp_path, 300, **twice), str(tmp_path / "table.parquet"))
 
-    assert len(set(splits(tmp_path / "table.parquet"))) == 2
+    assert len(set(splits(tmp_path / "table.parquet"))) == 150
 
 
 @pytest.mark.parametrize("change", [{}, BY_TIME], ids=["random", "time"])
@@ -125,6 +130,30 @@ def test_the_same_rows_in_another_order_give_the_same_bytes(tmp_path: Path, chan
         transform(run_of(**change), str(folder), str(folder / "table.parquet"))
 
     assert (tmp_path / "table.parquet").read_bytes() == (tmp_path / "other" / "table.parquet").read_bytes()
+
+
+def test_the_number_of_threads_changes_no_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = 130_000
+    odd = np.resize([0.0, -0.0, np.nan, -np.nan, np.inf, 1.5], rows)
+    hues = [None if row % 5 == 0 else row % 3 for row in range(rows)]
+    raw(tmp_path, rows, ash=odd, hue=hues)
+
+    for threads in (1, 2, 4):
+        monkeypatch.setattr(tables, "THREADS", threads)
+        monkeypatch.setattr(engine, "THREADS", threads)
+        transform(run_of(**BY_TIME), str(tmp_path), str(tmp_path / f"{threads}.parquet"))
+
+    assert len({(tmp_path / f"{threads}.parquet").read_bytes() for threads in (1, 2, 4)}) == 1
+    assert not np.signbit(pq.read_table(tmp_path / "1.parquet")["ash"].to_numpy()).any()
+
+
+def test_a_column_without_nulls_has_the_type_of_one_with_nulls(tmp_path: Path) -> None:
+    for name, first in (("none", 1.0), ("one", None)):
+        (tmp_path / name).mkdir()
+        raw(tmp_path / name, hue=[first, *[1.0] * 399])
+        transform(run_of(), str(tmp_path / name), str(tmp_path / f"{name}.parquet"))
+
+    assert pq.read_schema(tmp_path / "none.parquet").equals(pq.read_schema(tmp_path / "one.parquet"))
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,12 @@ LOGISTIC = {"estimator": "sklearn.linear_model.LogisticRegression"}
     [
         pytest.param({"name": "vine"}, "name", "the folder is called wine: write name: wine or rename the folder", id="name"),
         pytest.param({"sources__wine": "vine.csv"}, "sources.wine", "there is no file vine.csv beside the config", id="file"),
+        pytest.param(
+            {"sources__wine": {"kind": "kafka", "topic": "wine", "format": "avro", "definition": "wine.avsc"}},
+            "sources.wine.definition",
+            "there is no file wine.avsc beside the config",
+            id="schema of a topic",
+        ),
         pytest.param({"target": "grape"}, "target", "features() makes no column grape", id="target"),
         pytest.param({"features__numeric": ["alcohol", "sugar"]}, "features.numeric.1", "features() makes no column sugar", id="feature"),
         pytest.param({"split": {"by": "time", "column": "year"}}, "split.column", "features() makes no column year", id="split column"),

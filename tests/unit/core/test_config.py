@@ -52,6 +52,86 @@ from tests.unit.small import changed, document
             "no timestamp",
             id="bound that is no time",
         ),
+        pytest.param(
+            {"contract__rows__columns__x__max": 1, "contract__rows__columns__x__min": 2}, "contract.rows.columns.x.max", "below min", id="empty range"
+        ),
+        pytest.param(
+            {"contract__rows__columns__x": {"type": "boolean", "min": 0}},
+            "contract.rows.columns.x.min",
+            "a boolean has no min",
+            id="bound of a boolean",
+        ),
+        pytest.param({"contract__rows__columns__x__values": ["a"]}, "contract.rows.columns.x.values.0", "write a number", id="text among numbers"),
+        pytest.param(
+            {"contract__rows__columns__x": {"type": "string", "values": [1]}},
+            "contract.rows.columns.x.values.0",
+            "in quotes",
+            id="number among texts",
+        ),
+        pytest.param({"contract__rows__columns__x__values": []}, "contract.rows.columns.x.values", "at least 1 item", id="no value"),
+        pytest.param(
+            {"contract__rows__columns__x__pattern": "a"}, "contract.rows.columns.x.pattern", "a pattern is for text", id="pattern of a number"
+        ),
+        pytest.param(
+            {"contract__rows__columns__x": {"type": "string", "pattern": "(?=a)"}},
+            "contract.rows.columns.x.pattern",
+            "no regular expression of RE2 (invalid perl operator: (?=)",
+            id="no such pattern",
+        ),
+        pytest.param(
+            {"contract__rows__columns__x__outside": 0.1}, "contract.rows.columns.x.outside", "nothing to be outside of", id="outside of nothing"
+        ),
+        pytest.param(
+            {"contract__rows__columns__x": {"type": "string", "drift": {"ks": 0.1}}},
+            "contract.rows.columns.x.drift.ks",
+            "psi or variation",
+            id="ks of text",
+        ),
+        pytest.param(
+            {"contract__rows__columns__x__drift": {"variation": 0.1}},
+            "contract.rows.columns.x.drift.variation",
+            "psi or ks",
+            id="variation of numbers",
+        ),
+        pytest.param({"contract__rows__columns__x__drift": {"jsd": 1}}, "contract.rows.columns.x.drift.jsd", "unknown key", id="no such drift"),
+        pytest.param({"contract__rows__drift": {"psi": 0}}, "contract.rows.drift.psi", "greater than 0", id="no drift at all"),
+        pytest.param({"contract__rows__rows": {"min": 5, "max": 4}}, "contract.rows.rows", "max 4 is below min 5", id="empty range of rows"),
+        pytest.param(
+            {"contract__rows__freshness": {"column": "at", "hours": 1}}, "contract.rows.freshness.column", "at is not among", id="no such time"
+        ),
+        pytest.param(
+            {"contract__rows__freshness": {"column": "x", "hours": 1}}, "contract.rows.freshness.column", "name a timestamp or a date", id="no time"
+        ),
+        pytest.param(
+            {"contract__rows__references": [{"columns": ["x"], "source": "cars"}]},
+            "contract.rows.references.0",
+            "name one of rows",
+            id="no such table",
+        ),
+        pytest.param(
+            {"contract__rows__references": [{"columns": ["id"], "source": "rows", "to": ["x"]}]},
+            "contract.rows.references.0",
+            "id is not",
+            id="no key",
+        ),
+        pytest.param(
+            {"contract__rows__references": [{"columns": ["x"], "source": "rows", "to": ["y"]}]},
+            "contract.rows.references.0",
+            "y is not",
+            id="no target",
+        ),
+        pytest.param(
+            {"contract__rows__references": [{"columns": ["x"], "source": "rows", "to": ["x", "x"]}]},
+            "contract.rows.references.0",
+            "1 columns refer to 2",
+            id="half a key",
+        ),
+        pytest.param(
+            {"contract__rows__columns__at": {"type": "date"}, "contract__rows__references": [{"columns": ["x"], "source": "rows", "to": ["at"]}]},
+            "contract.rows.references.0",
+            "x is a number, rows.at a date",
+            id="key of another type",
+        ),
         pytest.param({"features": {}, "evaluate__slices": []}, "features", "name at least one", id="no feature"),
         pytest.param({"features__numeric": ["x", "y", "x"]}, "features", "x is named twice", id="feature twice"),
         pytest.param({"features__categorical": ["kind", "x"]}, "features", "x is named twice", id="feature of two kinds"),
@@ -59,7 +139,7 @@ from tests.unit.small import changed, document
         pytest.param({"evaluate__slices": ["kind", "age"]}, "evaluate.slices.1", "age is not a feature: name one of x, y, kind", id="no such slice"),
         pytest.param({"evaluate__confidence": 1}, "evaluate.confidence", "less than 1", id="certainty"),
         pytest.param({"split": {"by": "time"}}, "split", "a split by time needs a column", id="time without column"),
-        pytest.param({"split__column": "x"}, "split", "a random one has none", id="random with column"),
+        pytest.param({"split__column": "answer"}, "split.column", "is the target", id="split by the target"),
         pytest.param({"split__train": 0.8, "split__validation": 0.2}, "split", "leave no test rows", id="no test rows"),
         pytest.param({"split__train": 0}, "split.train", "greater than 0", id="no training rows"),
         pytest.param({"limits__memory": "lots"}, "limits.memory", "should match pattern", id="memory"),

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import threading
+import time
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from core.calls import Pinned
 from core.errors import UserError
 from core.processes import free_port
 from core.storage import client, read, split, upload, write
+from core.transfer import BODY, get, put
+from local import s3
+from local.ports import choose
+from tests.unit.wire import wire
 
 pytestmark = pytest.mark.usefixtures("platform")
 
@@ -39,7 +51,7 @@ def test_a_folder_is_uploaded_file_by_file_and_a_file_as_itself(uri: str, tmp_pa
 
 
 def test_an_address_is_a_bucket_and_a_key() -> None:
-    assert split("s3://data/a/b c.parquet") == ("data", "a/b c.parquet")
+    assert split("s3://data/a/b c?#1.parquet") == ("data", "a/b c?#1.parquet")
 
 
 @pytest.mark.parametrize("address", ["data/key", "https://host/key", "s3:///key", "s3:key", ""])
@@ -116,3 +128,132 @@ def test_a_server_that_is_not_there_is_named_with_the_cure(monkeypatch: pytest.M
     assert str(refused.value) == (
         f"s3://data/key: the S3 server at {address} does not answer: start it (`mlops platform up`) or correct AWS_ENDPOINT_URL_S3"
     )
+
+
+def test_many_files_are_uploaded_and_downloaded_as_they_are(uri: str, tmp_path: Path) -> None:
+    sizes = {"empty": 0, "small": 1, "odd\tname?.txt": 10, "deep/größe &+ 100%": 70_000, "last in one call": BODY, "first in parts": BODY + 1}
+    files = {name: tmp_path / str(number) for number, name in enumerate(sizes)}
+    for name, size in sizes.items():
+        files[name].write_bytes(os.urandom(size))
+    bucket, key = split(uri)
+
+    put(bucket, {f"{key}/{name}": path for name, path in files.items()})
+    listed = {str(item.object_name): item for item in client().list_objects(bucket, prefix=f"{key}/", recursive=True)}
+    get(bucket, {tmp_path / "down" / name.replace("/", "-"): _pinned(listed[f"{key}/{name}"]) for name in files})
+
+    assert {name: (tmp_path / "down" / name.replace("/", "-")).read_bytes() for name in files} == {
+        name: path.read_bytes() for name, path in files.items()
+    }
+
+
+def test_many_files_of_a_folder_keep_their_places(uri: str, tmp_path: Path) -> None:
+    for number in range(100):
+        (tmp_path / str(number % 7)).mkdir(exist_ok=True)
+        (tmp_path / str(number % 7) / str(number)).write_text(str(number))
+
+    upload(tmp_path, uri)
+
+    bucket, key = split(uri)
+    found = [str(item.object_name) for item in client().list_objects(bucket, prefix=f"{key}/", recursive=True)]
+    assert sorted(found) == sorted(f"{key}/{number % 7}/{number}" for number in range(100))
+    assert all(read(f"s3://data/{name}").decode() == name.rpartition("/")[2] for name in found[::10])
+
+
+def test_connections_that_break_during_an_upload_are_made_again(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(60):
+        (tmp_path / str(number)).write_text(str(number))
+
+    with wire(_port(), budget=lambda _: 700) as endpoint:  # of some answers
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
+        upload(tmp_path, uri)
+
+    monkeypatch.undo()
+    bucket, key = split(uri)
+    assert len(list(client().list_objects(bucket, prefix=f"{key}/", recursive=True))) == 60
+
+
+@pytest.mark.parametrize(
+    ("address", "variable", "sentence"),
+    [
+        pytest.param("s3://nowhere/key", None, "bucket nowhere does not exist: create it or correct the address", id="bucket"),
+        pytest.param("s3://data/key", "AWS_ACCESS_KEY_ID", "the access key is unknown: correct AWS_ACCESS_KEY_ID", id="access key"),
+        pytest.param("s3://data/key", "AWS_SECRET_ACCESS_KEY", "the secret key is wrong: correct AWS_SECRET_ACCESS_KEY", id="secret key"),
+        pytest.param("s3://data/key", "AWS_ENDPOINT_URL_S3", "the S3 server at http://127.0.0.1:1 does not answer: start it", id="server"),
+    ],
+)
+def test_an_upload_that_cannot_be_is_a_sentence(
+    address: str, variable: str | None, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(50):
+        (tmp_path / str(number)).write_text("content")
+    if variable:
+        monkeypatch.setenv(variable, "http://127.0.0.1:1" if "ENDPOINT" in variable else "wrong-credentials")
+
+    with pytest.raises(UserError) as refused:
+        upload(tmp_path, address)
+
+    assert str(refused.value).startswith(f"{address}: {sentence}")
+
+
+def test_an_upload_without_a_key_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("content")
+
+    with pytest.raises(UserError, match=r"^s3://data is not the address of an object: write s3://bucket/key$"):
+        upload(tmp_path / "a", "s3://data")
+
+
+def test_a_file_that_goes_before_it_is_uploaded_is_named(uri: str, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="gone"):
+        put(split(uri)[0], {"key": tmp_path / "gone"})
+
+
+@pytest.mark.slow
+def test_a_server_that_is_restarted_in_the_middle_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "files").mkdir()
+    for number in range(3000):
+        (tmp_path / "files" / str(number)).write_bytes(os.urandom(4096))
+    with _own_server(tmp_path / "server", monkeypatch) as restart:
+        threading.Timer(0.3, restart).start()
+        upload(tmp_path / "files", "s3://data/many")
+        listed = [_pinned(item) for item in client().list_objects("data", prefix="many/", recursive=True)]
+        threading.Timer(0.3, restart).start()
+        get("data", {tmp_path / "down" / Path(item.key).name: item for item in listed})
+
+    assert len(listed) == 3000
+    assert all((tmp_path / "down" / file.name).read_bytes() == file.read_bytes() for file in (tmp_path / "files").iterdir())
+
+
+def _port() -> int:
+    return int(os.environ["AWS_ENDPOINT_URL_S3"].rpartition(":")[2])
+
+
+def _pinned(item: Any) -> Pinned:
+    return Pinned(item.object_name, item.size, item.etag, item.last_modified)
+
+
+@contextmanager
+def _own_server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """Run a server that no other test uses; it is killed and started again by what is yielded."""
+    folder.mkdir()
+    port = choose("MLOPS_TEST_PORT", 0, s3.ports)
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start() -> None:
+        settings = os.environ | s3.environment("own", "own-secret")
+        running.append(subprocess.Popen(s3.command(port, folder), env=settings, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+
+    def restart() -> None:
+        running[-1].kill()
+        running[-1].wait()
+        start()
+
+    start()
+    try:
+        while not s3.ready(port, "own", "own-secret"):
+            time.sleep(0.1)
+        for variable, value in {"ENDPOINT_URL_S3": f"http://127.0.0.1:{port}", "ACCESS_KEY_ID": "own", "SECRET_ACCESS_KEY": "own-secret"}.items():
+            monkeypatch.setenv(f"AWS_{variable}", value)
+        yield restart
+    finally:
+        running[-1].kill()
+        running[-1].wait()

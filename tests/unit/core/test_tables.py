@@ -11,7 +11,8 @@ import pytest
 
 from core.bundle import Input
 from core.errors import UserError
-from core.tables import columns, connect, examples, identifier, inputs, literal
+from core.examples import examples
+from core.tables import columns, connect, identifier, inputs, literal
 from tests.unit import small
 
 NASTY = ["plain", 'with "quotes"', "it's", "semi; DROP TABLE t --", "übergröße", "a\\b", "select"]

@@ -1,0 +1,105 @@
+"""CSV: a header, then rows of as many fields, all read as text."""
+
+import csv
+import io
+from pathlib import Path
+from typing import NamedTuple
+
+import duckdb
+
+from components.extract.batch import Batch
+from components.extract.text import LONGEST, check, compression
+from components.extract.values import Relation
+from core.errors import UserError
+from core.tables import literal
+
+MISSING = ("", "NA")
+DELIMITERS = ",;\t|"
+COUNTED = 1000  # rows that are told one by one
+REJECTED = {
+    "MISSING COLUMNS": "have too few fields",
+    "TOO MANY COLUMNS": "have too many fields",
+    "UNQUOTED VALUE": "have a quote that does not end",
+}
+
+
+class Header(NamedTuple):
+    """A file's first line."""
+
+    names: tuple[str, ...]
+    delimiter: str
+    compression: str
+
+
+def relation(connection: duckdb.DuckDBPyConnection, batch: Batch) -> Relation:  # noqa: ARG001 - as of each format
+    """Check the files and their headers.
+
+    Raises:
+        UserError: A file cannot be CSV, or has another header than one is needed.
+    """
+    readers = _readers(batch)
+    columns = list(dict.fromkeys(name for header in readers for name in header.names)) + batch.partitions
+    batch.check_names(columns)
+    promised = batch.request.contract.columns
+    if promised and not set(columns) & promised.keys():  # a draft promises nothing yet
+        wanted = ", ".join(promised)
+        raise batch.refusal(
+            f"has none of the columns {wanted}, its first line is {', '.join(columns)[:100]}: put the header there, or correct the contract"
+        )
+    sql = " UNION ALL BY NAME ".join(f"(FROM {reader})" for reader in readers.values())
+    return Relation(f"({sql})", columns, frozenset(columns))
+
+
+def refusal(connection: duckdb.DuckDBPyConnection, batch: Batch, error: duckdb.Error) -> UserError | None:
+    """Return the error for rows that do not fit the header, if there are any."""
+    if "invalid state" in str(error):
+        return batch.refusal("ends its lines in several ways, or goes on after a quote that ends a field: save it anew")
+    counted = "error_type, count(*), min(line), arg_min(file_path, line)"
+    rejects = "reject_errors JOIN reject_scans USING (scan_id, file_id)"
+    for reader in _readers(batch).values():
+        rejecting = f"{reader[:-1]}, store_rejects = true, rejects_limit = {COUNTED})"
+        rows = connection.execute(f"SELECT count(*) FROM {rejecting}").fetchall()[0][0]  # noqa: S608
+        found = connection.execute(f"SELECT {counted} FROM {rejects} GROUP BY 1 ORDER BY 3").fetchall()  # noqa: S608
+        connection.execute("DROP TABLE reject_errors; DROP TABLE reject_scans")
+        if found:
+            kind, count, line, file = found[0]
+            total = rows + sum(row[1] for row in found)
+            words = REJECTED.get(kind, f"cannot be read as CSV ({kind.lower()})")
+            return batch.refusal(f"has {count:,} of {total:,} rows that {words}, such as that of line {line:,}: correct the file", Path(file))
+    return None
+
+
+def _readers(batch: Batch) -> dict[Header, str]:
+    """Return, by the header, what reads the files that have it."""
+    same: dict[Header, list[Path]] = {}
+    for file in batch.delivery.files:
+        same.setdefault(_header(batch, file, check(batch, file)), []).append(file)
+    return {header: _reader(batch, header, files) for header, files in same.items()}
+
+
+def _header(batch: Batch, file: Path, beginning: bytes) -> Header:
+    """Read the first line; the delimiter is the one that cuts it into the most names."""
+    text = beginning.decode("utf-8-sig", errors="ignore")  # a block may end within a sign
+    if not text.strip():
+        raise batch.refusal("is empty, it has not even a header: deliver it again", file)
+    try:
+        found = {sign: next(csv.reader(io.StringIO(text, newline=""), delimiter=sign)) for sign in DELIMITERS}
+    except csv.Error as error:
+        raise batch.refusal(f"has no header that can be read ({error}): correct its first line", file) from error
+    delimiter = max(DELIMITERS, key=lambda sign: len(found[sign]))
+    if not any(found[delimiter]):
+        raise batch.refusal("has no header, its first line is empty: put the names of the columns there", file)
+    names = tuple(name or f"column{number}" for number, name in enumerate(found[delimiter]))
+    batch.check_names(list(names), file)
+    return Header(names, delimiter, compression(file))
+
+
+def _reader(batch: Batch, header: Header, files: list[Path]) -> str:
+    listed = ", ".join(literal(file) for file in files)
+    columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in header.names)
+    missing = ", ".join(literal(sign) for sign in MISSING)
+    return (
+        f"read_csv([{listed}], auto_detect = false, header = true, delim = {literal(header.delimiter)}, quote = '\"', escape = '\"', "
+        f"columns = {{{columns}}}, nullstr = [{missing}], strict_mode = true, compression = {literal(header.compression)}, "
+        f"max_line_size = {LONGEST}, buffer_size = {2 * LONGEST}, {batch.options()})"
+    )

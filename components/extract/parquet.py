@@ -1,0 +1,85 @@
+"""Parquet: the types are those of the files; only what the paths hold is text."""
+
+from pathlib import Path
+
+import duckdb
+
+from components.extract.batch import Batch
+from components.extract.text import check_kind
+from components.extract.values import Relation
+from core.errors import UserError
+from core.tables import literal
+
+SIGN = b"PAR1"
+NULL = '"NULL"'  # the type of a column that has no values at all
+NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "FLOAT", "DOUBLE", "DECIMAL")
+TIMES = ("TIMESTAMP", "TIMESTAMP_NS", "TIMESTAMP_MS", "TIMESTAMP_S")
+
+
+def relation(connection: duckdb.DuckDBPyConnection, batch: Batch) -> Relation:
+    """Check that the files are Parquet and fit together.
+
+    Raises:
+        UserError: They are not.
+    """
+    for file in batch.delivery.files:
+        _check_whole(batch, file)
+    listed = f"[{', '.join(literal(file) for file in batch.delivery.files)}]"
+    columns = _checked(batch, _schemas(connection, listed))
+    names = [*(name for name in columns if name not in batch.partitions), *batch.partitions]
+    return Relation(f"read_parquet({listed}, union_by_name = true, {batch.options()})", names, frozenset(batch.partitions))
+
+
+def refusal(connection: duckdb.DuckDBPyConnection, batch: Batch, error: duckdb.Error) -> UserError | None:  # noqa: ARG001
+    """Say nothing: DuckDB's own words on damaged Parquet are as good as any."""
+    return None
+
+
+def _check_whole(batch: Batch, file: Path) -> None:
+    with file.open("rb") as stream:
+        beginning = stream.read(1000)
+        stream.seek(max(file.stat().st_size - len(SIGN), 0))
+        end = stream.read()
+    if not beginning.startswith(SIGN):
+        check_kind(batch, file, beginning)
+        raise batch.damaged(f"{batch.relative(file)} {'does not begin as Parquet does' if beginning else 'is empty'}")
+    if end != SIGN:
+        raise batch.damaged(f"{batch.relative(file)} is cut off")
+
+
+def _schemas(connection: duckdb.DuckDBPyConnection, listed: str) -> dict[str, list[tuple[str, str]]]:
+    """Return the columns and types of as few files as have them all: there may be thousands of files."""
+    columns = f"SELECT DISTINCT min(file_name) FROM parquet_schema({listed}) GROUP BY name, duckdb_type ORDER BY 1"  # noqa: S608
+    return {file: _columns(connection, file) for (file,) in connection.execute(columns).fetchall()}
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, file: str) -> list[tuple[str, str]]:
+    """Return a file's columns without what is inside of them."""
+    found, inside = [], 0
+    for name, kind, children in connection.execute(f"SELECT name, duckdb_type, num_children FROM parquet_schema({literal(file)})").fetchall()[1:]:  # noqa: S608
+        if inside:
+            inside -= 1
+        else:
+            found.append((name, kind))
+        inside += children or 0
+    return found
+
+
+def _checked(batch: Batch, schemas: dict[str, list[tuple[str, str]]]) -> list[str]:
+    """Return the names of all columns, if in no two files they have types that contradict."""
+    first: dict[str, tuple[str, str]] = {}
+    for file, columns in schemas.items():
+        batch.check_names([name for name, _ in columns], Path(file))
+        for name, kind in columns:
+            other, before = first.setdefault(name, (file, kind))
+            if NULL not in (kind, before) and _family(kind) != _family(before):
+                what = f"column {name} is {before} in {batch.relative(Path(other))} and {kind} in {batch.relative(Path(file))}"
+                raise batch.refusal(f"{what}: deliver files of one schema")
+    batch.check_names(list(first))
+    return list(first)
+
+
+def _family(kind: str) -> str:
+    """Return what types that fit together have in common."""
+    outer = kind.partition("(")[0]
+    return "number" if outer in NUMBERS else "timestamp" if outer in TIMES else outer

@@ -1,0 +1,1 @@
+"""Load: the table, the predictions and the pages to where they are wanted."""

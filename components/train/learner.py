@@ -1,0 +1,69 @@
+"""Fits pipelines on the training rows, at once where they fit into memory, else batch by batch; scores them on the validation rows."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+
+from components.train.memory import PREPARED, Budget
+from components.train.pipeline import build
+from components.train.survey import Survey
+from core.config import UseCase
+from core.examples import Rows, batches, examples
+from core.metrics import score
+from core.predict import predict_in_batches
+
+SEEN = 1_000_000  # rows after which stochastic gradient descent has come to rest: scikit-learn's user guide, 1.5.7
+
+
+class Learner:
+    """Holds the rows that it read last, as every trial of the search learns from the same.
+
+    Args:
+        table: The table that transform made.
+        usecase: The use case.
+        survey: The table in numbers.
+        budget: What fits into memory.
+    """
+
+    def __init__(self, table: str, usecase: UseCase, survey: Survey, budget: Budget) -> None:
+        self._table, self._usecase, self._survey, self._budget = table, usecase, survey, budget
+        self._held: tuple[int, Rows] | None = None
+
+    def fit(self, name: str, parameters: dict[str, Any], rows: int) -> Pipeline:
+        """Fit one candidate.
+
+        Args:
+            name: The candidate's.
+            parameters: What the search chose.
+            rows: How many training rows to learn from.
+        """
+        pipeline = build(self._usecase.train.candidates[name], self._usecase.features, parameters, self._usecase.train.seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # such as iterations that ran out: the score says whether it matters
+            if self._budget.holds(name, rows):
+                return pipeline.fit(*self._read(rows))
+            self._held = None
+            return self._fit_in_batches(pipeline, rows)
+
+    def score(self, fitted: Pipeline) -> float:
+        """Return the use case's metric on the validation rows."""
+        return score(self._usecase.metric, predict_in_batches(fitted, batches(self._table, self._usecase, "validation")))
+
+    def _read(self, rows: int) -> Rows:
+        if self._held is None or self._held[0] != rows:
+            self._held = None  # gone before the others are read
+            self._held = (rows, examples(self._table, self._usecase, "train", most=rows))
+        return self._held[1]
+
+    def _fit_in_batches(self, pipeline: Pipeline, rows: int) -> Pipeline:
+        """Fit the preprocessing on a sample, then the model in as many passes over the table as it takes; each in another order."""
+        prepare, model = pipeline[0], pipeline[-1]
+        prepare.fit(*examples(self._table, self._usecase, "train", most=min(rows, PREPARED)))
+        classes = self._survey.classes["train"]
+        known = {"classes": np.array(classes)} if classes else {}
+        for turn in range(max(1, -(-SEEN // rows))):
+            for data, target in batches(self._table, self._usecase, "train", most=rows, seed=self._usecase.train.seed + turn):
+                model.partial_fit(prepare.transform(data), target, **known)
+        return pipeline

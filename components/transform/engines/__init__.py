@@ -1,0 +1,1 @@
+"""Engines: what runs the expression of `features()` and leaves its table as Parquet; all that follows is DuckDB's."""

@@ -1,0 +1,46 @@
+"""DuckDB: within a memory limit, beyond it on the disk."""
+
+from pathlib import Path
+
+import duckdb
+import ibis
+from ibis import Table
+from ibis.backends.sql.datatypes import DuckDBType
+
+from core.errors import UserError, first_line
+from core.portable import depends_on_order
+from core.tables import THREADS, identifier, literal
+
+WRONG = (duckdb.BinderException, duckdb.ConversionException, duckdb.InvalidInputException, duckdb.OutOfRangeException, duckdb.ParserException)
+
+
+def run(expression: Table, raw: dict[str, Path], target: Path, connection: duckdb.DuckDBPyConnection) -> None:
+    """Write the expression's table.
+
+    What depends on the order of rows, such as a sum of floating point numbers, is left to one thread: then it is the same each time.
+
+    Args:
+        expression: Of tables called as in `raw`.
+        raw: The Parquet file of each table.
+        target: The Parquet file to write.
+        connection: Whose limits hold.
+
+    Raises:
+        UserError: The expression fails.
+    """
+    for name, path in raw.items():
+        connection.execute(f"CREATE TEMP VIEW {identifier(name)} AS FROM read_parquet({literal(path)})")
+    ordered = depends_on_order(expression)
+    connection.execute(f"SET threads = {1 if ordered else THREADS}; SET preserve_insertion_order = {str(ordered).lower()}")
+    try:
+        connection.execute(f"COPY ({query(expression)}) TO {literal(target)} (FORMAT parquet, COMPRESSION snappy)")
+    except WRONG as error:
+        raise UserError(first_line(error)) from error
+    finally:
+        connection.execute(f"SET threads = {THREADS}; SET preserve_insertion_order = true")
+
+
+def query(expression: Table) -> str:
+    """Compile, and hold the engine to the expression's own types: a sum of integers is wider in DuckDB, and Parquet would make it a float."""
+    typed = ", ".join(f"{identifier(name)}::{DuckDBType.to_string(kind)} AS {identifier(name)}" for name, kind in expression.schema().items())
+    return f"SELECT {typed} FROM ({ibis.to_sql(expression, dialect='duckdb')})"  # noqa: S608

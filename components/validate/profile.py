@@ -1,0 +1,205 @@
+"""What the columns of a table hold: counts, quantiles, frequencies, in bins by which the next run's data can be compared."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import duckdb
+import numpy as np
+
+from components.validate.rules import FLOATS, TYPES, kind
+from components.validate.violation import table
+from core.tables import identifier, literal
+
+MOST = 200  # columns of a table that the contract does not name, together with those that it names
+AT_ONCE = 100  # columns of one query
+SAMPLE = 100_000  # rows by which quantiles are told, chosen by a hash of their number: the same in every run
+SHARES = tuple(round(step / 40, 3) for step in range(1, 40))  # of the bins of drift
+QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)  # that are shown
+BARS = 24  # of a histogram
+VALUES, DISTINCT, LENGTH = 50, 100_000, 80  # most frequent texts kept, distinct ones up to which they are counted, characters of one
+
+Kind = Literal["number", "time", "text", "other"]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What one column holds. Times are seconds since 1970."""
+
+    type: str  # DuckDB's
+    kind: Kind
+    rows: int
+    nulls: int
+    distinct: int  # about
+    quantiles: list[float] = field(default_factory=list)  # least, 1 %, 25 %, 50 %, 75 %, 99 %, greatest
+    edges: list[float] = field(default_factory=list)  # of the bins: each up to its edge and with it, the last beyond the last edge
+    counts: list[int] = field(default_factory=list)  # of the bins, one more than edges
+    bars: list[float] = field(default_factory=list)  # those edges between which the histogram's bars stand
+    values: dict[str, int] = field(default_factory=dict)  # the most frequent texts and their counts
+
+    @property
+    def known(self) -> int:
+        """How many values are there."""
+        return self.rows - self.nulls
+
+
+@dataclass(frozen=True)
+class Sight:
+    """A column as it is now, and its values counted in the bins, or by the texts, of the last run that succeeded."""
+
+    now: Profile
+    counts: list[int] = field(default_factory=list)
+    values: dict[str, int] = field(default_factory=dict)
+
+
+def profile(connection: duckdb.DuckDBPyConnection, path: Path, names: dict[str, str], rows: int, before: dict[str, Profile]) -> dict[str, Sight]:
+    """Look at the columns of a table: two passes of SQL a hundred columns, and one a column of text.
+
+    Args:
+        connection: Where the SQL runs.
+        path: The Parquet file.
+        names: The columns to look at, and DuckDB's types of them.
+        rows: How many rows it has.
+        before: What the columns held in the last run that succeeded.
+    """
+    found: dict[str, Sight] = {}
+    for start in range(0, len(names), AT_ONCE):
+        looks = [_Look(name, names[name], rows, before.get(name)) for name in list(names)[start : start + AT_ONCE]]
+        _measure(connection, path, looks)
+        _bin(connection, path, [look for look in looks if look.edges])
+        for look in looks:
+            if look.kind == "text" and look.distinct <= DISTINCT:
+                _rank(connection, path, look)
+            found[look.name] = look.sight()
+    return found
+
+
+def chosen(found: dict[str, str], named: Any) -> dict[str, str]:
+    """Choose the columns to look at: all that the contract names, then others, up to a number."""
+    first = [name for name in found if name in named]
+    others = [name for name in found if name not in named][: max(MOST - len(first), 0)]
+    return {name: found[name] for name in found if name in {*first, *others}}
+
+
+class _Look:
+    """One column while it is looked at."""
+
+    def __init__(self, name: str, found: str, rows: int, before: Profile | None) -> None:
+        self.name, self.type, self.rows, self.kind = name, found, rows, _kind(found)
+        self.before = before if before and before.kind == self.kind else None
+        self.nulls = self.distinct = 0
+        self.quantiles: list[float] = []
+        self.edges: list[float] = []
+        self.bars: list[float] = []
+        self.counts: list[int] = []
+        self.seen: list[int] = []
+        self.values: dict[str, int] = {}
+        self.seen_values: dict[str, int] = {}
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether its values have an order and distances."""
+        return self.kind in ("number", "time")
+
+    @property
+    def number(self) -> str:
+        """Its values as finite numbers, for SQL."""
+        quoted = identifier(self.name)
+        value = f"epoch({quoted})" if self.kind == "time" else f"{quoted}::DOUBLE"
+        return f"CASE WHEN isfinite({quoted}) THEN {value} END" if self.kind == "time" or kind(self.type) in FLOATS else value
+
+    @property
+    def missing(self) -> str:
+        quoted = identifier(self.name)
+        return f"{quoted} IS NULL" + (f" OR isnan({quoted})" if kind(self.type) in FLOATS else "")
+
+    def set_edges(self, shares: list[float]) -> None:
+        """Choose the bins: at the quantiles, where drift is told, and at equal distances, where the histogram's bars end."""
+        low, high = shares[0], shares[-1]
+        if self.before and self.before.quantiles:  # both are drawn
+            low, high = min(low, self.before.quantiles[1]), max(high, self.before.quantiles[-2])
+        self.bars = _bars(low, high, is_whole=kind(self.type) in TYPES["integer"])
+        outer = {float(np.nextafter(self.quantiles[0], -np.inf)), self.quantiles[-1]}  # what lies beyond was not there
+        self.edges = sorted({*outer, *shares, *self.bars})
+
+    def sight(self) -> Sight:
+        """Say what was seen."""
+        now = Profile(self.type, self.kind, self.rows, self.nulls, self.distinct, self.quantiles, self.edges, self.counts, self.bars, self.values)
+        return Sight(now, self.seen, self.seen_values)
+
+
+def _kind(found: str) -> Kind:
+    base = kind(found)
+    if base in TYPES["number"]:
+        return "number"
+    if base in (*TYPES["timestamp"], *TYPES["date"]):
+        return "time"
+    return "text" if base in (*TYPES["string"], *TYPES["boolean"]) else "other"
+
+
+def _bars(low: float, high: float, *, is_whole: bool) -> list[float]:
+    """Put edges at equal distances; between whole numbers, so that a bar holds as many of them as the next."""
+    if not np.isfinite(high - low):
+        return [low, high]
+    if is_whole:
+        width = max(1.0, np.ceil((high - low + 1) / BARS))
+        return [float(low - 0.5 + width * step) for step in range(int((high - low) // width) + 2)]
+    return [float(edge) for edge in np.linspace(low, high, BARS + 1)] if high > low else [low]
+
+
+def _measure(connection: duckdb.DuckDBPyConnection, path: Path, looks: list[_Look]) -> None:
+    """Count, and find extremes and quantiles; count in the bins of the last run, too."""
+    wanted = [aggregate for look in looks for aggregate in _aggregates(look)]
+    query = f"SELECT {', '.join(wanted)} FROM read_parquet({literal(path)}, file_row_number = true)"  # noqa: S608
+    values = iter(connection.execute(query).fetchall()[0])
+    for look in looks:
+        look.nulls, look.distinct = next(values), next(values)
+        if look.is_counted:
+            least, greatest, shares = next(values), next(values), next(values)
+            if look.before and look.before.edges:
+                look.seen = _binned(next(values), look.before.edges)
+            if least is not None:
+                quantiles = [shares[(*SHARES, *QUANTILES).index(share)] for share in QUANTILES] if shares else [least] * len(QUANTILES)
+                look.quantiles = [least, *quantiles, greatest]
+                look.set_edges(sorted({quantiles[0], *(shares or [])[: len(SHARES)], quantiles[-1]}))
+
+
+def _aggregates(look: _Look) -> Iterator[str]:
+    yield f"count(*) FILTER ({look.missing})"
+    yield f"approx_count_distinct({identifier(look.name)})" if look.kind != "other" else "0"
+    if look.is_counted:
+        yield f"min({look.number})"
+        yield f"max({look.number})"
+        chance = f" FILTER (hash(file_row_number) % {look.rows} < {SAMPLE})" if look.rows > SAMPLE else ""
+        yield f"quantile_disc({look.number}, {[*SHARES, *QUANTILES]}){chance}"
+        if look.before and look.before.edges:
+            yield f"histogram({look.number}, {look.before.edges}::DOUBLE[])"
+
+
+def _bin(connection: duckdb.DuckDBPyConnection, path: Path, looks: list[_Look]) -> None:
+    if looks:
+        wanted = ", ".join(f"histogram({look.number}, {look.edges}::DOUBLE[])" for look in looks)
+        counted = connection.execute(f"SELECT {wanted} FROM {table(path)}").fetchall()[0]  # noqa: S608
+        for look, bins in zip(looks, counted, strict=True):
+            look.counts = _binned(bins, look.edges)
+
+
+def _binned(found: dict[float, int] | None, edges: list[float]) -> list[int]:
+    """Put DuckDB's counts into the order of the edges, the one beyond the last behind them."""
+    bins = found or {}
+    return [bins.get(edge, 0) for edge in edges] + [sum(count for edge, count in bins.items() if edge > edges[-1])]
+
+
+def _rank(connection: duckdb.DuckDBPyConnection, path: Path, look: _Look) -> None:
+    """Count the most frequent texts, and those that the last run has kept."""
+    value = f"left({identifier(look.name)}::VARCHAR, {LENGTH})"
+    groups = f"SELECT {value} AS value, count(*) AS times FROM {table(path)} WHERE {identifier(look.name)} IS NOT NULL GROUP BY 1"  # noqa: S608
+    kept = list(look.before.values) if look.before else []
+    ranked = f"SELECT value, times, row_number() OVER (ORDER BY times DESC, value) AS place, count(*) OVER () AS different FROM ({groups})"  # noqa: S608
+    query = f"{ranked} QUALIFY place <= {VALUES} OR value IN $kept ORDER BY place"
+    found = connection.execute(query, {"kept": kept}).fetchall()
+    look.values = {value: times for value, times, place, _ in found if place <= VALUES}
+    look.distinct = found[0][3] if found else 0
+    known = {value: times for value, times, *_ in found}
+    look.seen_values = {value: known.get(value, 0) for value in kept}

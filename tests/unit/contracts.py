@@ -1,0 +1,70 @@
+"""The wine use case with other contracts: a broken rule is then shown with the line of the real config."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components.validate.contract import validate
+from core.codecheck import FOLDER
+from core.errors import UserError
+from core.tracking import Run
+from tests.unit import small
+
+CONFIG = (FOLDER / "wine" / "config.yaml").read_text().splitlines()
+
+
+class Accepting(Run):
+    """A run before which another one succeeded."""
+
+    left: dict[str, bytes]
+
+    def accepted(self, path: str) -> bytes | None:
+        return self.left.get(path)
+
+
+def run_of(rows: Any = None, after: Any = None, promises: Any = None, **columns: Any) -> Run:
+    """A run of validate on the table `wine`.
+
+    Args:
+        rows: What the contract says of the rows.
+        after: The run that was the last to succeed.
+        promises: What else it says of the table.
+        columns: What it says of columns.
+    """
+    given = {"columns": columns} | (promises or {}) | ({"rows": rows} if rows else {})
+    run = Accepting("validate", small.variant("wine", contract__wine=given))
+    run.left = after.artifacts if after else {}
+    return run
+
+
+def checked(run: Run, data: dict[str, Any], folder: Path) -> list[str]:
+    """Validate a table and return what is wrong with it."""
+    small.written(folder / "wine.parquet", data)
+    try:
+        validate(run, str(folder), str(folder / "page.html"))
+    except UserError as error:
+        return str(error).splitlines()
+    return []
+
+
+def refused(run: Run, data: dict[str, Any], folder: Path) -> list[str]:
+    """Validate a table that is to be refused."""
+    small.written(folder / "wine.parquet", data)
+    with pytest.raises(UserError) as found:
+        validate(run, str(folder), str(folder / "page.html"))
+    return str(found.value).splitlines()
+
+
+def line(*texts: str) -> int:
+    """The line of the config where these texts follow each other."""
+    found = 0
+    for text in texts:
+        found = next(number for number, each in enumerate(CONFIG, 1) if number > found and each.strip().startswith(text))
+    return found
+
+
+TABLE = f"(usecases/wine/config.yaml line {line('contract:', 'wine:')})"  # of what the real config does not say
+HUE = f"(usecases/wine/config.yaml line {line('contract:', 'hue:')})"
