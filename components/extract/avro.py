@@ -6,6 +6,7 @@ Dates, times and timestamps stay the numbers that they are in the file: Arrow ta
 import itertools
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,6 @@ from fastavro.schema import SchemaParseException, UnknownType
 
 ROWS = 10_000  # of a batch, and of a row group
 DIGITS = 38  # of a decimal: as many as DuckDB knows
-
-for _kind in [kind for kind in LOGICAL_READERS if not kind.endswith("-decimal")]:
-    del LOGICAL_READERS[_kind]
 
 PRIMITIVES = {
     "null": pa.string(),  # of nulls alone: every reader of Parquet knows it
@@ -74,6 +72,19 @@ def to_parquet(files: list[Path], folder: Path) -> list[Path]:
     return made
 
 
+@contextmanager
+def plain_numbers() -> Iterator[None]:
+    """Let fastavro, inside the block, give dates and times as the numbers that they are; it has no option for that."""
+    known = dict(LOGICAL_READERS)
+    for kind in known:
+        if not kind.endswith("-decimal"):
+            del LOGICAL_READERS[kind]
+    try:
+        yield
+    finally:
+        LOGICAL_READERS.update(known)
+
+
 def from_text(text: str) -> Any:
     """Read a schema.
 
@@ -99,7 +110,7 @@ def to_arrow(schema: Any) -> pa.Schema:
 
 
 def _convert(file: Path, target: Path) -> None:
-    with file.open("rb") as stream:
+    with file.open("rb") as stream, plain_numbers():
         reader = fastavro.reader(stream)
         schema = to_arrow(reader.writer_schema)
         with pq.ParquetWriter(target, schema) as writer:

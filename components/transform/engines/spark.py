@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from typing import TYPE_CHECKING
 
 import ibis
@@ -149,20 +150,20 @@ def _silence(log: Path) -> Iterator[None]:
                 os.close(copy)
 
 
-def _end(gateway: object) -> None:
+def _end(gateway: Any) -> None:
     """End the JVM, which would otherwise live as long as this process."""
     from pyspark import SparkContext
 
-    gateway.shutdown()  # type: ignore[attr-defined]
-    gateway.proc.stdin.close()  # type: ignore[attr-defined]
-    gateway.proc.wait()  # type: ignore[attr-defined]
+    gateway.shutdown()
+    gateway.proc.stdin.close()
+    gateway.proc.wait()
     SparkContext._gateway = SparkContext._jvm = None
 
 
 @contextmanager
 def sentences(spark: Spark) -> Iterator[None]:
     """Make what Spark says of an expression one sentence."""
-    from py4j.protocol import Py4JError  # type: ignore[import-untyped]
+    from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
     try:

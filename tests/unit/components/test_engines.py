@@ -25,8 +25,6 @@ from core.tracking import Run
 from tests.unit import small
 from tests.unit.components import raw_flights, zoo
 
-SPARK = pytest.mark.xdist_group("spark")  # one JVM for all of them
-
 
 class Both(NamedTuple):
     """Both engines, with the odd table."""
@@ -67,8 +65,7 @@ def both(odd: Path) -> Iterator[Both]:
             yield Both(connection, session)
 
 
-@pytest.mark.slow
-@SPARK
+@pytest.mark.extras
 def test_what_is_not_refused_is_equal_on_both_engines(both: Both, table: Table) -> None:
     portable = {name for name, expression in zoo.expressions(table).items() if not list(unportable(expression))}
 
@@ -79,8 +76,7 @@ def test_what_is_not_refused_is_equal_on_both_engines(both: Both, table: Table) 
     assert len(portable) > 100
 
 
-@pytest.mark.slow
-@SPARK
+@pytest.mark.extras
 def test_what_is_refused_differs_or_does_not_run(both: Both, table: Table) -> None:
     refused = {name: expression for name, expression in zoo.expressions(table).items() if list(unportable(expression))}
 
@@ -89,8 +85,7 @@ def test_what_is_refused_differs_or_does_not_run(both: Both, table: Table) -> No
     assert not equal
 
 
-@pytest.mark.slow
-@SPARK
+@pytest.mark.extras
 def test_the_whole_of_flights_is_the_same_file(both: Both, tmp_path: Path) -> None:  # in the session of `both`
     raw = raw_flights.written(tmp_path, rows=4000)
 
@@ -102,8 +97,7 @@ def test_the_whole_of_flights_is_the_same_file(both: Both, tmp_path: Path) -> No
     assert (tmp_path / "duckdb.parquet").read_bytes() == (tmp_path / "spark.parquet").read_bytes()
 
 
-@pytest.mark.slow
-@SPARK
+@pytest.mark.extras
 def test_a_value_that_spark_cannot_compute_is_a_sentence(both: Both, table: Table) -> None:
     wrong = spark_engine.query(table.select("key", value=table.s.cast("int64")))
 
@@ -114,8 +108,7 @@ def test_a_value_that_spark_cannot_compute_is_a_sentence(both: Both, table: Tabl
     assert len(str(refused.value).splitlines()) == 1
 
 
-@pytest.mark.slow
-@SPARK
+@pytest.mark.extras
 def test_spark_says_nothing_and_leaves_nothing(tmp_path: Path) -> None:
     code = "from core.config import Spark; from components.transform.engines.spark import session\n"
     code += "with session(Spark()) as spark: spark.sql('select 1').collect()"
@@ -165,7 +158,7 @@ def test_sums_of_floats_depend_on_the_order_and_sums_of_integers_do_not(table: T
     ("code", "sentence"),
     [
         pytest.param("sys.modules['pyspark'] = None", "spark is configured, but it is not installed: run `uv sync --extra spark`", id="extra"),
-        pytest.param("os.environ |= {'JAVA_HOME': '/nowhere', 'PATH': '/nowhere'}", "Spark does not start (", id="Java", marks=pytest.mark.slow),
+        pytest.param("os.environ |= {'JAVA_HOME': '/nowhere', 'PATH': '/nowhere'}", "Spark does not start (", id="Java", marks=pytest.mark.extras),
     ],
 )
 def test_without_spark_or_java_it_is_a_sentence(tmp_path: Path, code: str, sentence: str) -> None:

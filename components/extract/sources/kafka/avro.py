@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 from fastavro import schemaless_reader
 
-from components.extract.avro import from_text, to_arrow
+from components.extract.avro import from_text, plain_numbers, to_arrow
 from components.extract.sources.kafka import registry
 from components.extract.sources.kafka.decode import Decoder, Unreadable
 from core.errors import UserError
@@ -36,7 +36,7 @@ def decoder(what: str, definition: Path | None, numbers: set[int], otherwise: pa
         reader = reader or next(reversed(writers.values()), None)
         row = _framed(writers, reader)
     try:
-        return Decoder(to_arrow(reader) if reader else otherwise, row)
+        return Decoder(to_arrow(reader) if reader else otherwise, row, within=plain_numbers)
     except ValueError as error:
         raise UserError(f"{what}: {error}: name a schema without it under `definition`") from error
 

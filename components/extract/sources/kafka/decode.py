@@ -1,6 +1,7 @@
 """Messages as rows: what is common to all formats."""
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ class Decoder:
     schema: pa.Schema  # of the value's columns
     row: Callable[[bytes], dict[str, Any]]  # raises Unreadable
     column: Callable[[pa.Field, list[Any]], pa.Array] = lambda named, values: pa.array(values, named.type)  # raises Unreadable or ValueError
+    within: Callable[[], AbstractContextManager[None]] = nullcontext  # while rows are decoded
 
     @property
     def table(self) -> pa.Schema:
@@ -58,7 +60,7 @@ def write(batches: Iterator[pa.RecordBatch], decoder: Decoder, target: Path, tal
         tally: Where rows and bad records are counted.
         keyed: Whether a message without a key is a bad record.
     """
-    with pq.ParquetWriter(target, decoder.table) as writer:
+    with pq.ParquetWriter(target, decoder.table) as writer, decoder.within():
         for batch in batches:
             kept = batch.filter(pc.is_valid(batch.column("value")))
             values: list[bytes] = kept.column("value").to_pylist()
