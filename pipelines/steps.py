@@ -50,7 +50,7 @@ class Steps:
     def __init__(self, limits: Limits, *, caching: bool = True) -> None:
         self._limits, self._caching = limits, caching
         self.extract = self._task(extract, cached=False, retried=True, settings=(_introduce,))
-        self.validate = self._task(validate, cached=True, retried=False)
+        self.validate = self._task(validate, cached=False, retried=False)
         self.transform = self._task(transform, cached=True, retried=False)
         self.train = self._task(train, cached=True, retried=False)
         self.evaluate = self._task(evaluate, cached=False, retried=True)

@@ -108,7 +108,11 @@ def _facts(one: "Checked", address: str) -> Iterator[str]:
     yield f"{len(one.columns):,} columns, {len(one.contract.columns.keys() & one.columns.keys()):,} of them in the contract"
     yield f"from {address}"
     origin: dict[str, Any] = one.about.get("origin") or {}
-    yield from (f"{name} {value}" for name, value in origin.items() if isinstance(value, str | int | float))
+    for name, value in origin.items():
+        if isinstance(value, int | float):
+            yield f"{name} {value:,.0f}"  # all of them counts, which come as floats from an artifact's metadata
+        elif isinstance(value, str) and name != "uri":
+            yield f"{name} {value}"
     if one.about.get("sha256"):
         yield f"sha256 {one.about['sha256'][:16]}"
 

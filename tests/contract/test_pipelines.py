@@ -24,7 +24,7 @@ from pipelines.steps import SERVING, SOURCES
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("cli", "components", "core", "local", "pipelines", "serving", "usecases")
-FROM_OUTSIDE = {"extract", "evaluate", "register", "deploy", "serve", "report"}  # they read or change the world beyond their inputs
+FROM_OUTSIDE = {"extract", "validate", "evaluate", "register", "deploy", "serve", "report"}  # they read or change the world beyond their inputs
 EXECUTORS = [pytest.param(name, f"exec-{step}", id=f"{name}-{step}") for name in names() for step in sorted(set(STEPS) - {"load"})]
 DIGEST = "registry.example/mlops@sha256:" + 64 * "0"
 
