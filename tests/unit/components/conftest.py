@@ -7,14 +7,16 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import psycopg.sql
 import pytest
 
 from components.train.fit import fit
 from core.bundle import Bundle
 from core.config import UseCase
 from core.tracking import Run
-from tests import postgresql as database
+from tests import postgresql as servers
 from tests.broker import Broker, running
 from tests.unit import small
 
@@ -63,10 +65,23 @@ def bundle(binary: Trained) -> Bundle:
 
 
 @pytest.fixture(scope="session")
-def postgresql() -> Iterator[database.Server]:
+def postgresql() -> Iterator[servers.Server]:
     """A running PostgreSQL of this worker; it ends with the session, also if that is killed."""
-    with database.running(Path(tempfile.gettempdir())) as server:
+    with servers.running(Path(tempfile.gettempdir())) as server:
         yield server
+
+
+@pytest.fixture
+def database(postgresql: servers.Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[psycopg.Connection[Any]]:
+    """A schema of its own, which the environment names, and a connection of its owner."""
+    name = f"test_{uuid.uuid4().hex[:8]}"
+    for variable, value in (postgresql.environment() | {"PGOPTIONS": f"-csearch_path={name},public"}).items():
+        monkeypatch.setenv(variable, value)
+    with psycopg.connect(autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA {name}")
+        yield connection
+        for (schema,) in connection.execute("SELECT nspname FROM pg_namespace WHERE nspname !~ '^(pg_.*|information_schema|public)$'").fetchall():
+            connection.execute(psycopg.sql.SQL("DROP SCHEMA {} CASCADE").format(psycopg.sql.Identifier(schema)))
 
 
 @pytest.fixture
