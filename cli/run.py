@@ -17,7 +17,7 @@ from core.configfile import load
 from core.storage import read
 from local import platform, samples
 from local.conclusion import execute, tell_failure, tell_success
-from pipelines.build import compile_one
+from pipelines.build import compile_one, shaping
 
 
 def run(name: str, overrides: list[str], console: Console) -> bool:
@@ -38,7 +38,8 @@ def run(name: str, overrides: list[str], console: Console) -> bool:
     with ThreadPoolExecutor(1) as pool:
         servers = pool.submit(platform.up, wait=False)
         usecase, document = load(name, overrides)
-        package = compile_one(name)
+        shape = shaping(overrides)
+        package = compile_one(name, platform.home() / "compiled", overrides=shape) if shape else compile_one(name)
         os.environ |= platform.environment(servers.result()) | {"GIT_SHA": revision()}
     delivered = samples.deliver(name)
     run_id = str(uuid.uuid4())

@@ -15,7 +15,6 @@ from core.configfile import load
 from core.errors import UserError
 
 REPOSITORY = "localhost/kubeflow-mlops-template"
-LIMITS = "limits.steps"  # they are part of the YAML
 
 
 def submit(
@@ -41,14 +40,14 @@ def submit(
         raise UserError(
             "this checkout differs from its commit, so no image has its code: commit the changes and build the image, or name one with --image"
         )
-    from pipelines.build import compile_one, use_image
+    from pipelines.build import compile_one, shaping, use_image
     from pipelines.submit import submit as send
 
     use_image(image or f"{REPOSITORY}:{commit}")
-    limits = [override for override in overrides if override.startswith(LIMITS)]
+    shape = shaping(overrides)
     with tempfile.TemporaryDirectory() as folder:
-        package = compile_one(name, Path(folder), overrides=limits, caching=caching)
-        version = commit if caching and not limits else f"{commit}-{hashlib.sha256(package.read_bytes()).hexdigest()[:8]}"
+        package = compile_one(name, Path(folder), overrides=shape, caching=caching)
+        version = commit if caching and not shape else f"{commit}-{hashlib.sha256(package.read_bytes()).hexdigest()[:8]}"
         submitted = send(name, package, document, experiment=name, version=version, host=host, namespace=namespace)
         print(f"submitted {name} as run {submitted.run_id}\n{submitted.link}", flush=True)
         if wait:
@@ -72,7 +71,7 @@ def submit_job(name: str, overrides: list[str], image: str | None, namespace: st
     Raises:
         UserError: The config is wrong, the cluster refuses or cannot be reached, or the pod could not start.
     """
-    from pipelines.build import compile_one, use_image
+    from pipelines.build import compile_one, shaping, use_image
     from pipelines.jobs import FOLDER, run
 
     _, document = load(name, overrides)
@@ -80,7 +79,7 @@ def submit_job(name: str, overrides: list[str], image: str | None, namespace: st
         use_image(image)
     os.environ.pop("IMAGE", None)  # the YAML's images mean nothing here
     with tempfile.TemporaryDirectory() as folder:
-        package = compile_one(name, Path(folder))
+        package = compile_one(name, Path(folder), overrides=shaping(overrides))
         files = {package.name: package.read_text(), "config.json": json.dumps(document), "code.sha256": code_digest(name)}
     command = ["python", "-m", "local.job", FOLDER]
     return run(namespace, f"{name}-training", command, files=files, image=image, say=lambda line: print(line, flush=True))

@@ -90,6 +90,12 @@ def _sentence(item: ErrorDetails) -> str:
             return "unknown key: remove it or correct its spelling"
         case "missing":
             return "missing: add it"
+        case "tuple_type":
+            return f"it is a list: write [{item['input']}]"
+        case "string_pattern_mismatch" if str(item["input"]).startswith("s3://") and item["loc"][0] == "load":
+            return f"a target on S3 is a prefix, which ends with a slash: write {str(item['input']).rstrip('/')}/"
+        case "value_error" if isinstance(item["input"], dict):
+            return item["msg"].removeprefix("Value error, ")
         case _:
             found = re.sub("//[^/@]*@", "//...@", repr(item["input"]))  # a password in an address is not repeated
             return f"{item['msg'].removeprefix('Value error, ')} (found {found})"

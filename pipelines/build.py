@@ -10,6 +10,7 @@ from core.errors import UserError
 
 # kfp repeats the default in a comment, in the order of a protobuf map, which differs from process to process
 _HEADER_DEFAULT = re.compile(r"^(#    config: dict) \[Default: .*\]$", re.MULTILINE)
+SHAPING = ("limits.steps", "load")  # parts of a config that are part of the YAML, too
 COMPILED = Path(__file__).resolve().parent / "compiled"
 
 
@@ -50,7 +51,7 @@ def compile_one(name: str, folder: Path = COMPILED, *, overrides: Iterable[str] 
     Args:
         name: The use case.
         folder: Where the file is written.
-        overrides: Those of the step's limits, which are part of the YAML. Others belong to the run's parameter.
+        overrides: `train.max_trials=3` and the like; only those that shape the pipeline make a difference.
         caching: Whether Kubeflow may reuse what a step gave for the same inputs. Its client's own switch reaches top-level tasks only.
     """
     from kfp import compiler
@@ -64,3 +65,8 @@ def compile_one(name: str, folder: Path = COMPILED, *, overrides: Iterable[str] 
     draft.write_text(_HEADER_DEFAULT.sub(rf"\1 [Default: usecases/{name}/config.yaml]", draft.read_text()))
     draft.replace(path)
     return path
+
+
+def shaping(overrides: Iterable[str]) -> list[str]:
+    """Return the overrides that the YAML depends on; the others reach the steps by the run's parameter alone."""
+    return [override for override in overrides if override.startswith(SHAPING)]

@@ -31,10 +31,10 @@ def training(usecase: UseCase, document: dict[str, Any], *, caching: bool = True
                 version = steps.register(config=config, table=table.output, model=model.outputs["model"], golden=verdict.outputs["golden"])
                 served = steps.deploy(config=config, version=version.output)
                 if usecase.load:
-                    steps.load(config=config, table=table.output, **pages).after(served)
+                    steps.load(config=config, table=table.output, **pages).after(served).set_display_name("load")
             with dsl.If(verdict.outputs["Output"] == False, name="champion-stays"):  # noqa: E712  (an Else would put both into one more group)
                 served = steps.serve(config=config)
                 if usecase.load:
-                    steps.load(config=config, table=table.output, **pages).after(served)
+                    steps.load(config=config, table=table.output, **pages).after(served).set_display_name("load")
 
     return pipeline

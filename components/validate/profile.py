@@ -1,5 +1,7 @@
 """What the columns of a table hold: counts, quantiles, frequencies, in bins by which the next run's data can be compared."""
 
+import math
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,7 +122,7 @@ class _Look:
         if self.before and self.before.quantiles:  # both are drawn
             low, high = min(low, self.before.quantiles[1]), max(high, self.before.quantiles[-2])
         self.bars = _bars(low, high, is_whole=kind(self.type) in TYPES["integer"])
-        outer = {float(np.nextafter(self.quantiles[0], -np.inf)), self.quantiles[-1]}  # what lies beyond was not there
+        outer = {max(math.nextafter(self.quantiles[0], -math.inf), -sys.float_info.max), self.quantiles[-1]}  # what lies beyond was not there
         self.edges = sorted({*outer, *shares, *self.bars})
 
     def sight(self) -> Sight:

@@ -59,6 +59,8 @@ def _table(connection: duckdb.DuckDBPyConnection, path: Path) -> Iterator[str]:
     yield "columns:"
     for name, column in known.items():
         promise = _promise(column)
+        if [name] in keys and promise.get("type") == "integer":
+            promise.pop("max", None)  # it grows
         if promise:
             yield f"  {_flow(name)}: {_flow(promise)}  # {_seen(column)}"
         else:
@@ -151,7 +153,7 @@ def _seen(column: Profile) -> str:
     elif column.values and not _are_few(column):
         parts.append(f"{column.distinct:,} different, such as {_printable(next(iter(column.values)))}")
     elif column.known and column.kind == "text":
-        parts.append(f"about {column.distinct:,} different" if not column.values else f"mostly {_printable(next(iter(column.values)))}")
+        parts.append(f"about {column.distinct:,} different" if not column.values else f"most often {_printable(next(iter(column.values)))}")
     return ", ".join(parts) or "only nulls"
 
 

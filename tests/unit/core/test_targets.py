@@ -29,7 +29,7 @@ def test_an_address_is_short_for_a_mapping(short: str, meant: Kind) -> None:
 @pytest.mark.parametrize(
     ("loads", "sentence"),
     [
-        pytest.param([{"what": "table", "to": "s3://data/a"}], "String should match pattern", id="no slash"),
+        pytest.param([{"what": "table", "to": "s3://data/a"}], "ends with a slash: write s3://data/a/", id="no slash"),
         pytest.param([{"what": "table", "to": "a.parquet"}], "no known target: write s3://bucket/prefix/", id="a path"),
         pytest.param([{"what": "table", "to": "postgresql://me:secret@host/t"}], "no known target: write s3://bucket/prefix/", id="a password"),
         pytest.param(
