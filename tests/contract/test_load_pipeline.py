@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines.build import compile_one
+from pipelines.build import compile_one, shaping
 from pipelines.steps import SOURCES
 
 LOADS = 'load=[{what: report, to: "s3://data/wine/"}]'
@@ -46,3 +46,9 @@ def test_a_load_learns_the_addresses_and_credentials_of_its_servers(tmp_path: Pa
     found = [settings for name, settings in executors.items() if name.startswith("exec-load")]
     assert len(found) == 2
     assert all(SOURCES in {item["secretName"] for item in settings["secretAsEnv"]} for settings in found)
+
+
+def test_an_override_shapes_the_pipeline_only_where_the_yaml_depends_on_it() -> None:
+    given = ["train.max_trials=3", "load=[]", "limits.steps.train.cpu=1", "limits.memory=1GB"]
+
+    assert shaping(given) == ["load=[]", "limits.steps.train.cpu=1"]
