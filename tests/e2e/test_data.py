@@ -25,9 +25,9 @@ LOAD = "load=[{{what: table, to: '{0}'}}, {{what: predictions, to: {{kind: postg
 def server(platform: Platform) -> Iterator[dict[str, str]]:
     """The environment of a PostgreSQL that holds patients."""
     with postgresql.running(Path(tempfile.gettempdir())) as running:
-        patients = duckdb.sql(f"SELECT row_number() OVER () AS id, * FROM read_csv('{FOLDER}/diabetes/diabetes.csv')")
+        patients = duckdb.execute(f"SELECT row_number() OVER () AS id, * FROM read_csv('{FOLDER}/diabetes/diabetes.csv')")
         with psycopg.connect(**_parameters(running.environment())) as connection, connection.cursor() as cursor:
-            columns = ", ".join(f"{name} {'text' if kind == 'VARCHAR' else 'double precision'}" for name, kind in _described(patients)[1:])
+            columns = ", ".join(f"{name} {'text' if name == 'sex' else 'double precision'}" for name, *_ in (patients.description or [])[1:])
             cursor.execute(f"CREATE TABLE patients (id bigint PRIMARY KEY, {columns})")
             with cursor.copy("COPY patients FROM STDIN") as copy:
                 for row in patients.fetchall():
@@ -51,10 +51,6 @@ def test_a_run_reads_a_table_and_leaves_datasets_and_rows_that_the_next_run_can_
     assert again.steps["load"].startswith(f"442 rows -> {place}; ")
     assert _answers(server) == {"rows": _count(first.steps["load"]), "runs": 1, "models": 1}
     assert from_dataset.steps["evaluate"].startswith("the champion stays: ")
-
-
-def _described(patients: duckdb.DuckDBPyRelation) -> list[tuple[str, str]]:
-    return [(name, str(kind)) for name, kind in zip(patients.columns, patients.types, strict=True)]
 
 
 def _parameters(environment: dict[str, str]) -> dict[str, Any]:
