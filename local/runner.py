@@ -9,7 +9,6 @@ import contextlib
 import json
 import logging
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -112,7 +111,7 @@ class _Session:
 
     def execute(self, command: list[str], executor_input: dict[str, Any], variables: dict[str, str]) -> Step:
         """Run one step's command, look whether its outputs are there, and copy them to S3."""
-        name = re.sub(r"-\d+$", "", Path(executor_input["outputs"]["outputFile"]).parent.name)  # kfp numbers a step that stands in two branches
+        name = Path(executor_input["outputs"]["outputFile"]).parent.name
         log, started = self.folder / f"{name}.log", time.monotonic()
         self.observer.started(name)
         with log.open("wb") as output:
