@@ -11,8 +11,10 @@ import duckdb
 from core.bundle import Input
 from core.config import UseCase
 from core.errors import UserError, first_line
+from core.frozen import count
 
 THREADS = 2
+ROOM = "128MB"  # below it one thread: each holds rows until it is their turn
 SPLITS = ("train", "validation", "test")
 
 
@@ -27,7 +29,8 @@ def connect(memory: str) -> Iterator[duckdb.DuckDBPyConnection]:
         UserError: The disk or the memory does not suffice.
     """
     with tempfile.TemporaryDirectory() as folder:
-        settings: dict[str, Any] = {"memory_limit": memory, "threads": THREADS, "temp_directory": folder}
+        threads = THREADS if count(memory) >= count(ROOM) else 1
+        settings: dict[str, Any] = {"memory_limit": memory, "threads": threads, "temp_directory": folder}
         connection = duckdb.connect(config=settings)
         try:
             connection.execute("SET TimeZone = 'UTC'")
