@@ -49,7 +49,7 @@ class Steps:
 
     def __init__(self, limits: Limits, *, caching: bool = True) -> None:
         self._limits, self._caching = limits, caching
-        self.extract = self._task(extract, cached=False, retried=True, settings=(_introduce,))
+        self.extract = self._task(extract, cached=False, retried=True, sources=True)
         self.validate = self._task(validate, cached=False, retried=False)
         self.transform = self._task(transform, cached=True, retried=False)
         self.train = self._task(train, cached=True, retried=False)
@@ -57,19 +57,17 @@ class Steps:
         self.register = self._task(register, cached=False, retried=True)
         self.deploy = self._task(deploy, cached=False, retried=False)
         self.serve = self._task(serve, cached=False, retried=False)
-        self.load = self._task(load, cached=False, retried=True, settings=(_introduce,))
+        self.load = self._task(load, cached=False, retried=True, sources=True)
         self.report = self._task(report, cached=False, retried=True)
 
-    def _task(
-        self, component: Any, *, cached: bool, retried: bool, settings: tuple[Callable[[dsl.PipelineTask], None], ...] = ()
-    ) -> Callable[..., dsl.PipelineTask]:
+    def _task(self, component: Any, *, cached: bool, retried: bool, sources: bool = False) -> Callable[..., dsl.PipelineTask]:
         """Give every task of a component its settings.
 
         Args:
             component: The component.
             cached: Whether its result depends on its inputs alone.
             retried: Whether it may succeed the next time, and does no harm the second time.
-            settings: What its tasks need besides.
+            sources: Whether it talks to the servers that data come from or go to.
         """
 
         def task(**inputs: Any) -> dsl.PipelineTask:
@@ -80,8 +78,8 @@ class Steps:
             _limit(made, self._limits.steps[component.name])
             _harden(made)
             _equip(made)
-            for setting in settings:
-                setting(made)
+            if sources:
+                _introduce(made)
             return made
 
         return task
@@ -111,7 +109,7 @@ def _equip(task: dsl.PipelineTask) -> None:
 
 
 def _introduce(task: dsl.PipelineTask) -> None:
-    """Give a task the addresses and credentials of the servers that data come from, if the namespace has them."""
+    """Give a task the addresses and credentials of the servers that data come from or go to, if the namespace has them."""
     kubernetes.use_secret_as_env(task, SOURCES, {name: name for name in ENVIRONMENT}, optional=True)
     kubernetes.use_secret_as_volume(task, SOURCES, SOURCES_FOLDER, optional=True)
 

@@ -46,30 +46,18 @@ NUMBERS = [pa.int32(), pa.int64(), pa.float32(), pa.float64()]
 Names = dict[str, Any]
 
 
-def to_parquet(files: list[Path], folder: Path) -> list[Path]:
-    """Write each container file as a Parquet file, a batch of rows at a time.
-
-    Args:
-        files: Avro container files.
-        folder: Where the Parquet files are written; they are named by their place.
-
-    Returns:
-        The Parquet files, in the order of the given ones.
+def to_parquet(file: Path, target: Path) -> None:
+    """Write a container file as a Parquet file, a batch of rows at a time.
 
     Raises:
-        ValueError: A file is damaged, is no Avro, or has a schema that is no table's.
+        ValueError: It is damaged, is no Avro, or has a schema that is no table's.
     """
-    made = []
-    for number, file in enumerate(files):
-        target = folder / f"{number:05}.avro.parquet"
-        try:
-            _convert(file, target)
-        except Exception as error:  # on damage, fastavro raises whatever Python does
-            if isinstance(error, OSError) and error.errno:
-                raise  # the disk is full, or the like
-            raise ValueError(f"{file.name}: {error or type(error).__name__}") from error
-        made.append(target)
-    return made
+    try:
+        _convert(file, target)
+    except Exception as error:  # on damage, fastavro raises whatever Python does
+        if isinstance(error, OSError) and error.errno:
+            raise  # the disk is full, or the like
+        raise ValueError(f"{file.name}: {error or type(error).__name__}") from error
 
 
 @contextmanager

@@ -1,8 +1,13 @@
-"""A table of no rows, for a source that has nothing new: with the columns and types that the contract names."""
+"""The contract's columns in Arrow, and a table of no rows of them, for a source that has nothing new."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from components.extract.delivery import Request
+from core.contract import Contract
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 NAME = ".empty.parquet"  # no object, table or topic of a source is called so
 
@@ -13,8 +18,16 @@ def empty(request: Request) -> Path:
     Returns:
         The file: the one of a delivery of format `parquet`.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
+
+    path = request.folder / NAME
+    pq.write_table(schema(request.contract).empty_table(), path)
+    return path
+
+
+def schema(contract: Contract) -> "pa.Schema":
+    """Return the columns that a contract names, with the types that they have where a source knows none of its own."""
+    import pyarrow as pa
 
     types = {
         "integer": pa.int64(),
@@ -24,7 +37,4 @@ def empty(request: Request) -> Path:
         "timestamp": pa.timestamp("us", tz="UTC"),
         "date": pa.date32(),
     }
-    columns = [pa.field(name, types[column.type]) for name, column in request.contract.columns.items()]
-    path = request.folder / NAME
-    pq.write_table(pa.schema(columns).empty_table(), path)
-    return path
+    return pa.schema([(name, types[column.type]) for name, column in contract.columns.items()])

@@ -95,12 +95,13 @@ def _converted(batch: Batch, file: Path) -> Path:
         beginning = stream.read(1000)
     if not beginning.startswith(AVRO):
         check_kind(batch, file, beginning)
-    folder = batch.request.folder / CONVERTED / batch.relative(file)
-    folder.mkdir(parents=True)
+    target = batch.request.folder / CONVERTED / batch.relative(file) / "rows.parquet"
+    target.parent.mkdir(parents=True)
     try:
-        return to_parquet([file], folder)[0]
+        to_parquet(file, target)
     except ValueError as error:
         raise batch.damaged(str(error)) from error
+    return target
 
 
 def _write(connection: duckdb.DuckDBPyConnection, batch: Batch, target: Path) -> Table:

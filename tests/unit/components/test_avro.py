@@ -33,10 +33,12 @@ def written(path: Path, count: int, codec: str = "deflate") -> Path:
     return path
 
 
-def test_each_file_becomes_parquet_in_its_order(tmp_path: Path) -> None:
+def test_each_file_becomes_parquet(tmp_path: Path) -> None:
     files = [written(tmp_path / "b.avro", 3), written(tmp_path / "a.avro", 0, "null")]
 
-    made = to_parquet(files, tmp_path)
+    made = [tmp_path / f"{file.name}.parquet" for file in files]
+    for file, target in zip(files, made, strict=True):
+        to_parquet(file, target)
 
     ids = [str(UUID(int=number)) for number in range(3)]
     assert [pq.read_table(file).to_pydict() for file in made] == [{"x": [0.0, None, None], "at": [AT] * 3, "id": ids}, {"x": [], "at": [], "id": []}]
@@ -46,9 +48,9 @@ def test_each_file_becomes_parquet_in_its_order(tmp_path: Path) -> None:
 def test_many_rows_are_written_a_batch_at_a_time(tmp_path: Path) -> None:
     file = written(tmp_path / "a.avro", 25_000)
 
-    (made,) = to_parquet([file], tmp_path)
+    to_parquet(file, tmp_path / "made.parquet")
 
-    found = pq.read_metadata(made)
+    found = pq.read_metadata(tmp_path / "made.parquet")
     assert (found.num_rows, found.num_row_groups) == (25_000, 3)
 
 
@@ -59,7 +61,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, damage: str) -> None:
     file.write_bytes({"text": b"x\n1\n", "empty": b"", "cut": good[:-5000], "sync": good[:-16] + b"0" * 16}[damage])
 
     with pytest.raises(ValueError, match=r"^a\.avro: ."):
-        to_parquet([file], tmp_path)
+        to_parquet(file, tmp_path / "made.parquet")
 
 
 def test_any_damage_gives_a_value_error_or_a_table(tmp_path: Path) -> None:
@@ -71,7 +73,7 @@ def test_any_damage_gives_a_value_error_or_a_table(tmp_path: Path) -> None:
             data[chance.randrange(len(data))] ^= chance.randrange(1, 256)
         (tmp_path / "b.avro").write_bytes(data)
         try:
-            to_parquet([tmp_path / "b.avro"], tmp_path)
+            to_parquet(tmp_path / "b.avro", tmp_path / "made.parquet")
         except ValueError as error:
             assert str(error).startswith("b.avro: ")
 
@@ -81,4 +83,4 @@ def test_a_schema_that_is_no_tables_is_refused(tmp_path: Path) -> None:
         fastavro.writer(stream, {"type": "array", "items": "int"}, [[1]])
 
     with pytest.raises(ValueError, match=r"^a\.avro: the schema is no record$"):
-        to_parquet([tmp_path / "a.avro"], tmp_path)
+        to_parquet(tmp_path / "a.avro", tmp_path / "made.parquet")

@@ -17,7 +17,7 @@ import pytest
 from core.errors import UserError
 from core.processes import free_port
 from tests.broker import Broker
-from tests.unit.components.topics import Registry, read, registry, use
+from tests.unit.components.topics import Registry, beside_the_config, read, registry, use
 
 X = {"name": "x", "type": "double"}
 
@@ -32,10 +32,7 @@ def server(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry
 @pytest.fixture
 def folder(broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The use case's folder."""
-    use(broker, monkeypatch)
-    monkeypatch.setattr("components.extract.sources.kafka.FOLDER", tmp_path)
-    (tmp_path / "usecase").mkdir()
-    return tmp_path / "usecase"
+    return beside_the_config(broker, monkeypatch, tmp_path)
 
 
 def record(*fields: dict[str, Any], name: str = "Row") -> dict[str, Any]:

@@ -13,7 +13,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, ti
 
 from core.errors import UserError
 from tests.broker import Broker
-from tests.unit.components.topics import Registry, read, registry, use
+from tests.unit.components.topics import Registry, beside_the_config, read, registry, use
 
 F = descriptor_pb2.FieldDescriptorProto
 TIME, TEXT = ".google.protobuf.Timestamp", ".google.protobuf.StringValue"
@@ -29,10 +29,7 @@ def server(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry
 @pytest.fixture
 def folder(broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The use case's folder."""
-    use(broker, monkeypatch)
-    monkeypatch.setattr("components.extract.sources.kafka.FOLDER", tmp_path)
-    (tmp_path / "usecase").mkdir()
-    return tmp_path / "usecase"
+    return beside_the_config(broker, monkeypatch, tmp_path)
 
 
 def field(name: str, number: int, kind: int, type_name: str = "", repeated: bool = False) -> Any:

@@ -35,6 +35,14 @@ def use(broker: Broker, monkeypatch: pytest.MonkeyPatch, **more: str) -> None:
         monkeypatch.setenv(name, value)
 
 
+def beside_the_config(broker: Broker, monkeypatch: pytest.MonkeyPatch, place: Path) -> Path:
+    """Make the use case's folder, where definitions lie, and have no registry."""
+    use(broker, monkeypatch)
+    monkeypatch.setattr("components.extract.sources.kafka.FOLDER", place)
+    (place / "usecase").mkdir()
+    return place / "usecase"
+
+
 @dataclass
 class Read:
     """What a source gave."""

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
+from components.extract.empty import schema
 from components.extract.sources.kafka.decode import NAMES, Decoder, Unreadable
 from core.contract import Contract
 
@@ -16,8 +17,8 @@ Values = list[Any]
 
 def decoder(contract: Contract) -> Decoder:
     """Return what turns objects into the contract's columns."""
-    named = {name: column.type for name, column in contract.columns.items() if name not in NAMES}
-    return Decoder(pa.schema([(name, ARROW[kind]) for name, kind in named.items()]), _row, partial(_column, named))
+    kinds = {name: column.type for name, column in contract.columns.items()}
+    return Decoder(pa.schema([named for named in schema(contract) if named.name not in NAMES]), _row, partial(_column, kinds))
 
 
 def _row(value: bytes) -> dict[str, Any]:
@@ -73,14 +74,6 @@ def _dates(values: Values) -> pa.Array:
 
 
 NONE = type(None)
-ARROW = {
-    "integer": pa.int64(),
-    "number": pa.float64(),
-    "string": pa.string(),
-    "boolean": pa.bool_(),
-    "timestamp": pa.timestamp("us", "UTC"),
-    "date": pa.date32(),
-}
 KINDS: dict[str, tuple[set[type], Callable[[Values], pa.Array]]] = {
     "integer": ({int, float, NONE}, _integers),
     "number": ({int, float, NONE}, _numbers),

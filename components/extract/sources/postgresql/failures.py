@@ -6,6 +6,7 @@ from typing import Any
 
 from components.extract.delivery import Request
 from core.errors import UserError, first_line
+from core.postgresql import words
 from core.sources import PostgresqlSource
 
 PASSING = re.compile("08...|40001|40P01|53300|55P03|57P0[123]")  # SQLSTATEs of what may be over soon: connections, locks, restarts
@@ -65,14 +66,7 @@ def _place() -> str:
 
 def _text(error: Any) -> str:
     """Return the server's own words with its hint, if they are a server's; never a password, nor a brace."""
-    details = dict(getattr(error, "details", None) or [])
-    said = details.get("PG_DIAG_MESSAGE_PRIMARY") or getattr(getattr(error, "diag", None), "message_primary", None)
-    hint = details.get("PG_DIAG_MESSAGE_HINT") or getattr(getattr(error, "diag", None), "message_hint", None)
-    parts = [_decoded(part).strip().rstrip(".") for part in (said or first_line(error), hint) if part]
-    found = re.sub(r"^.*\[PGRES_\w+\]: \S+\s+", "", ". ".join(parts))  # ADBC's own words before them
+    parts = [*(words(error, "primary") or [first_line(error)]), *words(error, "hint")]
+    found = ". ".join(part.strip().rstrip(".") for part in parts)
     secret = os.environ.get("PGPASSWORD")
     return found.replace(secret, "...") if secret else found
-
-
-def _decoded(text: str | bytes) -> str:
-    return text.decode(errors="replace") if isinstance(text, bytes) else text

@@ -11,23 +11,16 @@ from typing import Any
 
 import adbc_driver_postgresql.dbapi as adbc
 import psycopg
-from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
 
 from components.extract.delivery import Request
 from core.errors import UserError
+from core.postgresql import address
 from core.sources import PostgresqlSource
 from core.tables import identifier, literal
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 PULSE = 10.0  # seconds between two signs of life to the transaction that holds the snapshot
-NETWORK = {  # a server that has gone without a word is noticed within a minute
-    "connect_timeout": int(os.environ.get("PGCONNECT_TIMEOUT", "10")),
-    "keepalives_idle": 30,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 60_000,
-}
 SETTINGS = {
     "lock_timeout": "10s",  # who changes a table waits for us and all others for him
     "idle_in_transaction_session_timeout": "60s",
@@ -123,10 +116,7 @@ def export(connection: Connection) -> Snapshot:
 
 
 def _address(source: PostgresqlSource, request: Request) -> str:
-    """What libpq does not find in the environment, for both clients."""
-    name = f"mlops {request.usecase} {request.name}"[:63]
-    service = {"service": source.service} if source.service else {}
-    return make_conninfo("", application_name=name, client_encoding="UTF8", **service, **NETWORK)
+    return address(f"mlops {request.usecase} {request.name}", source.service, client_encoding="UTF8", tcp_user_timeout=60_000)
 
 
 def _settings(source: PostgresqlSource) -> str:

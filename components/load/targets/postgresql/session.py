@@ -5,12 +5,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import adbc_driver_postgresql.dbapi as adbc
-from psycopg.conninfo import make_conninfo
 
 from core.errors import UserError, first_line
+from core.postgresql import address, words
 from core.targets import PostgresqlTarget
 
-NETWORK = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 CURES = {
     "22021": "a text holds a zero byte, which PostgreSQL cannot keep: remove it in features()",
     "23505": "a row with this key is there already: let mode: merge take its place, or replace all",
@@ -23,8 +22,7 @@ LOST = ("08", "57P0")  # how the SQLSTATE of an ended connection begins
 
 def connect(target: PostgresqlTarget) -> Any:
     """Open a connection, whose transaction begins with its first statement; the environment says where to and as whom."""
-    service = {"service": target.service} if target.service else {}
-    return adbc.connect(make_conninfo("", application_name="mlops", **service, **NETWORK))
+    return adbc.connect(address("mlops", target.service))
 
 
 @contextmanager
@@ -37,9 +35,7 @@ def errors(target: PostgresqlTarget) -> Iterator[None]:
 
 
 def _sentence(error: Any) -> str:
-    details = dict(error.details)
-    told = [details[key].decode(errors="replace") for key in (b"PG_DIAG_MESSAGE_PRIMARY", b"PG_DIAG_MESSAGE_DETAIL") if key in details]
-    said = ". ".join(told) or first_line(error)
+    said = ". ".join(words(error, "primary", "detail")) or first_line(error)
     if "Failed to connect" in said:
         why = said.partition("Failed to connect: ")[2]
         return f"no connection ({why}): start the server, or correct PGHOST, PGPORT, PGDATABASE, PGUSER and PGPASSWORD"

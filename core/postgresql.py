@@ -1,0 +1,31 @@
+"""PostgreSQL's clients: how they are told where the server is, and what the server tells them."""
+
+import os
+from typing import Any, Literal
+
+from psycopg.conninfo import make_conninfo
+
+NETWORK = {  # a server that has gone without a word is noticed within a minute
+    "connect_timeout": int(os.environ.get("PGCONNECT_TIMEOUT", "10")),
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+}
+
+
+def address(name: str, service: str | None, **more: Any) -> str:
+    """Return what libpq does not find in the environment.
+
+    Args:
+        name: What the server calls the connection.
+        service: A section of PGSERVICEFILE, if one is named.
+        more: Parameters of libpq besides.
+    """
+    return make_conninfo("", application_name=name[:63], **({"service": service} if service else {}), **NETWORK, **more)
+
+
+def words(error: Any, *parts: Literal["primary", "detail", "hint"]) -> list[str]:
+    """Return those parts of a server's message that an error of psycopg or ADBC has; none if the error is no server's."""
+    details, diagnosis = dict(getattr(error, "details", None) or ()), getattr(error, "diag", None)
+    found = (details.get(f"PG_DIAG_MESSAGE_{part.upper()}".encode()) or getattr(diagnosis, f"message_{part}", None) for part in parts)
+    return [text.decode(errors="replace") if isinstance(text, bytes) else text for text in found if text]
