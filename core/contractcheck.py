@@ -95,7 +95,8 @@ def _pattern_problems(column: Column) -> Iterator[Found]:
     import duckdb  # whose regular expressions it is matched by
 
     try:
-        duckdb.execute("SELECT regexp_full_match('', ?)", [column.pattern])
+        with duckdb.connect() as connection:  # the process's own may be another one's
+            connection.execute("SELECT regexp_full_match('', ?)", [column.pattern])
     except duckdb.InvalidInputException as error:
         yield ("pattern",), f"{column.pattern!r} is no regular expression of RE2 ({str(error).partition(': ')[2].splitlines()[0]}): correct it"
 
