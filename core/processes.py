@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, cast
 
 import psutil
 
@@ -18,6 +19,8 @@ from core.errors import UserError
 
 # Below the ports that Linux (32768 up) and macOS (49152 up) give to outgoing connections: none of these takes it before the server listens.
 LOWEST_PORT, HIGHEST_PORT = 10_000, 32_000
+
+HELD = ("/bin/sh", "-c", 'read -r _ && exec "$@" </dev/null', "sh")  # waits for a line; without one, at the end of who should write it, it ends
 
 CAUSE = re.compile(
     r"no space left on device|disk is full|address already in use|permission denied|read-only file system|^F\d{4} |^panic: ", re.IGNORECASE
@@ -34,15 +37,33 @@ class Process:
     log: str
 
 
-def start(name: str, command: Sequence[str], env: Mapping[str, str], log: Path, cwd: Path | None = None) -> Process:
-    """Start a process that goes on when this one ends, its output appended to the log file. Returns at once."""
+def start(
+    name: str, command: Sequence[str], env: Mapping[str, str], log: Path, cwd: Path | None = None, remember: Callable[[Process], object] | None = None
+) -> Process:
+    """Start a process that goes on when this one ends, its output appended to the log file. Returns at once.
+
+    Args:
+        name: What a log and an error call it.
+        command: What to run.
+        env: All of its environment.
+        log: Where its output goes.
+        cwd: Its working directory.
+        remember: Writes the process down. The command begins only after that: whatever kills the caller leaves no process that nobody knows.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a") as output:
         output.write(f"{_header(name)} {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
         output.flush()
-        child = subprocess.Popen(command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        child = subprocess.Popen(
+            [*HELD, *command], env=env, cwd=cwd, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
     child.returncode = 0  # it may outlive us: no warning that it still runs
-    return Process(name, child.pid, psutil.Process(child.pid).create_time(), str(log))
+    process = Process(name, child.pid, psutil.Process(child.pid).create_time(), str(log))
+    with suppress(BrokenPipeError), cast(IO[bytes], child.stdin) as hold:  # broken where it was ended meanwhile: who waits for it sees that
+        if remember:
+            remember(process)
+        hold.write(b"\n")
+    return process
 
 
 def alive(process: Process) -> bool:
@@ -74,7 +95,7 @@ def stop(process: Process, seconds: float = 10.0) -> bool:
 
 
 def find(argument: str) -> list[Process]:
-    """Find what was started with this argument in its command line: what a killed command started and could not remember."""
+    """Find what was started with this argument in its command line: what runs although nobody remembers it."""
     found = psutil.process_iter(["cmdline", "create_time"])
     return [Process("", each.pid, each.info["create_time"], "") for each in found if argument in (each.info["cmdline"] or []) and _leads(each.pid)]
 

@@ -141,7 +141,8 @@ def _with_s3(platform: Platform) -> Platform:
     # The port is written down before the server starts. An MLflow that knows another one is forgotten here, so that it is started anew.
     platform = save(replace(platform, s3_port=port, s3=None, mlflow=platform.mlflow if port == platform.s3_port else None))
     command = s3.command(port, _folder("s3"))
-    return save(replace(platform, s3=_start("s3", command, s3.environment(platform.access_key, platform.secret_key))))
+    settings = s3.environment(platform.access_key, platform.secret_key)
+    return replace(platform, s3=_start("s3", command, settings, lambda process: save(replace(platform, s3=process))))
 
 
 def _with_mlflow(platform: Platform) -> Platform:
@@ -152,7 +153,7 @@ def _with_mlflow(platform: Platform) -> Platform:
     platform = save(replace(platform, mlflow_port=port, mlflow=None))
     command = mlflow_server.command(port, _folder("mlflow"))
     settings = mlflow_server.environment(platform.s3_address, platform.access_key, platform.secret_key)
-    return save(replace(platform, mlflow=_start("mlflow", command, settings)))
+    return replace(platform, mlflow=_start("mlflow", command, settings, lambda process: save(replace(platform, mlflow=process))))
 
 
 def _runs(process: Process | None) -> bool:
@@ -160,7 +161,7 @@ def _runs(process: Process | None) -> bool:
 
 
 def _copies(name: str, remembered: Process | None) -> list[Process]:
-    """List what runs of a server: as remembered, and what a command started that was killed before it could write it down."""
+    """List what runs of a server: as remembered, and what runs although the file that remembered it was deleted."""
     mark = {"s3": s3.mark, "mlflow": mlflow_server.mark}[name](_folder(name))
     return [*([remembered] if remembered else []), *processes.find(mark)]
 
@@ -170,10 +171,10 @@ def _stop(copies: list[Process]) -> bool:
     return any(found)
 
 
-def _start(name: str, command: list[str], settings: dict[str, str]) -> Process:
+def _start(name: str, command: list[str], settings: dict[str, str], remember: Callable[[Process], object]) -> Process:
     _folder(name).mkdir(exist_ok=True)
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(FOREIGN)}
-    return processes.start(name, command, inherited | settings, _log(name), cwd=_folder(name))
+    return processes.start(name, command, inherited | settings, _log(name), cwd=_folder(name), remember=remember)
 
 
 def _folder(name: str) -> Path:

@@ -148,9 +148,19 @@ def start(version: Version, log_predictions: float) -> Served:
     environment |= {"PYTHONPATH": root, "PREDICTION_LOG": f"{log_predictions:g}"}
     log = _folder().parent / "logs" / f"serving-{version.name}-{version.version}.log"
     log.parent.mkdir(exist_ok=True)
-    process = processes.start(f"serving-{version.name}", [*command, "--port", str(port)], environment, log, cwd=Path(root))
-    served = Served(version.name, version.version, version.uri, version.digest, port, process, log_predictions)
-    served.note(f"{version.name}{STARTING}")
+
+    def server(process: Process) -> Served:
+        return Served(version.name, version.version, version.uri, version.digest, port, process, log_predictions)
+
+    process = processes.start(
+        f"serving-{version.name}",
+        [*command, "--port", str(port)],
+        environment,
+        log,
+        cwd=Path(root),
+        remember=lambda process: server(process).note(f"{version.name}{STARTING}"),
+    )
+    served = server(process)
     try:
         processes.wait_until(lambda: _is_ready(served), process, SECONDS, f"the server of {version.name}, version {version.version}")
     except BaseException:

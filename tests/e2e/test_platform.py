@@ -227,7 +227,7 @@ def test_the_other_server_goes_on_when_one_is_killed(home: Path) -> None:
     assert second.mlflow == first.mlflow
 
 
-def test_servers_that_a_killed_start_could_not_write_down_are_replaced(home: Path) -> None:
+def test_servers_that_nobody_remembers_are_replaced(home: Path) -> None:
     first = up(wait=False)
     put(first, "kept", b"object")
     state.save(replace(first, s3=None, mlflow=None))

@@ -97,6 +97,49 @@ print(*processes.start("server", [sys.executable, "-c", {SLEEP!r}], dict(os.envi
     assert processes.stop(process)
 
 
+def test_a_process_begins_when_it_has_been_written_down(start: Starter, tmp_path: Path) -> None:
+    def remember(process: Process) -> None:
+        time.sleep(0.3)
+        (tmp_path / "note").write_text(str(process.pid))
+
+    program = f"import os; print(open({str(tmp_path / 'note')!r}).read() == str(os.getpid()), flush=True)"
+    start.started.append(processes.start("server", [sys.executable, "-c", program], dict(os.environ), start.log, remember=remember))
+
+    assert wait_for_output(start) == "True"
+
+
+def test_a_start_that_is_killed_before_it_could_write_down_leaves_no_process(start: Starter, tmp_path: Path) -> None:
+    program = f"""
+import os, signal, sys
+from pathlib import Path
+from core import processes
+
+def remember(process):
+    print(process.pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+processes.start("server", [sys.executable, "-c", "print('began')"], dict(os.environ), Path({str(start.log)!r}), remember=remember)
+"""
+
+    killed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert psutil.wait_procs([psutil.Process(pid) for pid in [int(killed.stdout)] if psutil.pid_exists(pid)], timeout=20)[1] == []
+    assert start.output() == []
+
+
+def test_a_process_that_cannot_be_written_down_does_not_begin(start: Starter) -> None:
+    def remember(process: Process) -> None:
+        start.started.append(process)
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        processes.start("server", [sys.executable, "-c", "print('began')"], dict(os.environ), start.log, remember=remember)
+
+    assert died(start.started[-1])
+    assert start.output() == []
+
+
 def test_a_killed_child_is_dead_and_leaves_no_zombie(start: Starter) -> None:
     process = start(SLEEP)
 
