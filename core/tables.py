@@ -1,5 +1,6 @@
 """Tables: DuckDB within a memory limit, Parquet in and out."""
 
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from core.frozen import count
 
 THREADS = 2
 ROOM = "128MB"  # below it one thread: each holds rows until it is their turn
+FULL = re.compile("No space left|Disk quota exceeded|max_temp_directory_size")  # the last one is of what was free when DuckDB began to spill
+FILE = re.compile(r'file \\*"([^"\\]+)')  # within JSON its quotes have a backslash
 SPLITS = ("train", "validation", "test")
 
 
@@ -35,14 +38,32 @@ def connect(memory: str) -> Iterator[duckdb.DuckDBPyConnection]:
         try:
             connection.execute("SET TimeZone = 'UTC'")
             yield connection
-        except duckdb.OutOfMemoryException as error:
-            raise UserError(f"the tables do not fit into limits.memory {memory}: set a greater one") from error
-        except duckdb.IOException as error:
+        except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
+            if full := without_room(error):
+                raise UserError(full) from error
+            if isinstance(error, duckdb.OutOfMemoryException):
+                raise UserError(f"the tables do not fit into limits.memory {memory}: set a greater one") from error
             if "Could not read" in str(error):
                 raise  # a damaged file: the reader knows whose it is
-            raise UserError(f"reading or writing a table failed: {first_line(error)}: make room on the disk, then run again") from error
+            raise UserError(f"reading or writing a table failed: {first_line(error)}: look whether its disk can be read and written") from error
         finally:
             connection.close()
+
+
+def without_room(error: duckdb.Error) -> str | None:
+    """Return which disk is full and what to do, if that is what DuckDB says; the names of its own files say nothing to a user."""
+    if not FULL.search(str(error)):
+        return None
+    found, spilling = FILE.search(str(error)), Path(tempfile.gettempdir())
+    file = Path(found[1]) if found else spilling / "spilt"
+    if file.is_relative_to(spilling) and _disk(file) == _disk(spilling / "spilt"):
+        return f"the disk of {spilling}, to which tables spill, is full: make room there or set TMPDIR to a folder of another disk, then run again"
+    return f"the disk at {_disk(file)} is full: make room there, then run again"
+
+
+def _disk(file: Path) -> Path:
+    """Return where the disk of a file is mounted."""
+    return next(folder for folder in file.resolve().parents if folder.is_mount())
 
 
 def identifier(name: str) -> str:

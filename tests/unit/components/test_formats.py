@@ -281,7 +281,8 @@ def test_a_disk_that_fills_up_is_named_and_with_room_the_next_run_goes_through(u
     with pytest.raises(UserError) as refused:
         extract(run, str(disk / "raw"))
 
-    assert str(refused.value) == "source rows: rows.csv does not fit on the disk as Parquet: make room, then run again"
+    full = f"the disk at {disk} is full: make room there, then run again"
+    assert str(refused.value) == f"source rows: rows.csv cannot be made Parquet: {full}"
     assert [place.name for place in disk.iterdir()] == ["filler"]
     (disk / "filler").unlink()
     assert extract(run_of(usecases, csv("x\n1\n")), str(disk / "raw"))["rows_rows"] == 1

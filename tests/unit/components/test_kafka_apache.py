@@ -15,10 +15,11 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin._acl import AclBinding, AclOperation, AclPermissionType
 from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
-from confluent_kafka.cimpl import NewPartitions
+from confluent_kafka.admin._scram import ScramCredentialInfo, ScramMechanism, UserScramCredentialDeletion, UserScramCredentialUpsertion
+from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from core.errors import UserError
-from tests.broker import QUIET, Broker, running_kafka
+from tests.broker import JAVA, QUIET, Broker, running_kafka, running_two
 from tests.unit.components.topics import read, use
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kafka")]
@@ -26,10 +27,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kafka")]
 START = datetime(2024, 1, 31, tzinfo=UTC)
 SASL = (
     "listener.security.protocol.map=BROKER:SASL_SSL,CONTROLLER:PLAINTEXT",
-    "sasl.enabled.mechanisms=PLAIN",
+    "sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256",
     "sasl.mechanism.inter.broker.protocol=PLAIN",
     "listener.name.broker.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required "
     'username="admin" password="admin" user_admin="admin" user_reader="s3cret";',
+    "listener.name.broker.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;",
+    "listener.name.broker.scram-sha-256.connections.max.reauth.ms=1000",
     "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
     "super.users=User:admin;User:ANONYMOUS",
 )
@@ -202,6 +205,27 @@ def test_a_broker_that_stays_away_is_told_and_nothing_is_given(kafka: Broker, tm
     )
 
 
+def test_a_partition_whose_leader_dies_in_the_middle_is_read_from_its_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with running_two(tmp_path, "broker.session.timeout.ms=2000", "broker.heartbeat.interval.ms=200") as (staying, leading):
+        use(staying, monkeypatch, KAFKA_BOOTSTRAP_SERVERS=f"{leading.bootstrap},{staying.bootstrap}")
+        admin = staying.admin()
+        moving = NewTopic("moving", 1, replica_assignment=[[2, 1]], config={"retention.ms": "-1"})
+        admin.create_topics([moving])["moving"].result(30)
+        count = fill(staying, "moving")
+        expected = read(tmp_path, "moving").delivery
+        assert leader(staying, "moving") == 2
+
+        reading, result = in_background(tmp_path, "moving", timeout=60)
+        leading.stop()
+        reading.join(1)
+        assert reading.is_alive()
+        reading.join()
+
+        assert leader(staying, "moving") == 1
+    assert result["read"].places == [(0, offset) for offset in range(count)]
+    assert [file.read_bytes() for file in result["read"].delivery.files] == [file.read_bytes() for file in expected.files]
+
+
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """A broker that wants TLS, names, passwords and rights."""
@@ -221,8 +245,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
         yield started
 
 
-def login(broker: Broker, monkeypatch: pytest.MonkeyPatch, password: str) -> None:
-    named = {"KAFKA_SASL_MECHANISM": "PLAIN", "KAFKA_SASL_USERNAME": "reader", "KAFKA_SASL_PASSWORD": password}
+def login(broker: Broker, monkeypatch: pytest.MonkeyPatch, password: str, mechanism: str = "PLAIN") -> None:
+    named = {"KAFKA_SASL_MECHANISM": mechanism, "KAFKA_SASL_USERNAME": "reader", "KAFKA_SASL_PASSWORD": password}
     use(broker, monkeypatch, KAFKA_SECURITY_PROTOCOL="SASL_SSL", KAFKA_SSL_CA_LOCATION=broker.client["ssl.ca.location"], **named)
 
 
@@ -238,16 +262,34 @@ def test_a_reader_needs_the_password_and_the_right(
     login(guarded, monkeypatch, "s3cret")
     with pytest.raises(UserError) as right:
         read(tmp_path, topic, timeout=3)
-    admin = guarded.admin()
-    for allowed in (AclOperation.READ, AclOperation.DESCRIBE):
-        binding = AclBinding(ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, "User:reader", "*", allowed, AclPermissionType.ALLOW)
-        admin.create_acls([binding])[binding].result(30)
+    admit(guarded, topic)
     found = read(tmp_path, topic)
 
     cure = "correct KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and KAFKA_SASL_MECHANISM"
     assert str(password.value) == f"kafka:///{topic}: the brokers refuse the name or password: {cure}"
     assert str(right.value) == f"kafka:///{topic}: the user of KAFKA_SASL_USERNAME may not use it: have it allowed"
     assert found.table["x"].to_pylist() == [1.0]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_reader_whose_password_expires_in_the_middle_is_told(
+    guarded: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    topic, _ = big(guarded)
+    admit(guarded, topic)
+    slow_down(guarded, tmp_path, "reader", 2_000_000)
+    admin, scram = guarded.admin(), ScramCredentialInfo(ScramMechanism.SCRAM_SHA_256, 4096)
+    admin.alter_user_scram_credentials([UserScramCredentialUpsertion("reader", scram, b"t3mporary")])["reader"].result(30)
+    login(guarded, monkeypatch, "t3mporary", "SCRAM-SHA-256")
+
+    reading, result = in_background(tmp_path, topic, timeout=3)
+    time.sleep(2)  # longer than a login lasts: it was renewed
+    assert reading.is_alive()
+    admin.alter_user_scram_credentials([UserScramCredentialDeletion("reader", ScramMechanism.SCRAM_SHA_256)])["reader"].result(30)
+    reading.join()
+
+    cure = "correct KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD and KAFKA_SASL_MECHANISM"
+    assert str(result["error"]) == f"kafka:///{topic}: the brokers refuse the name or password: {cure}"
     assert capfd.readouterr() == ("", "")
 
 
@@ -271,6 +313,25 @@ def test_a_connection_that_cannot_be_secured_is_told(
 
     assert str(refused.value).endswith(sentence)
     assert capfd.readouterr() == ("", "")
+
+
+def admit(kafka: Broker, topic: str) -> None:
+    admin = kafka.admin()
+    for allowed in (AclOperation.READ, AclOperation.DESCRIBE):
+        binding = AclBinding(ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, "User:reader", "*", allowed, AclPermissionType.ALLOW)
+        admin.create_acls([binding])[binding].result(30)
+
+
+def slow_down(kafka: Broker, folder: Path, user: str, rate: int) -> None:
+    """Let a user have that many bytes a second: no client in Python sets quotas."""
+    settings = folder / "admin.properties"
+    login = f"org.apache.kafka.common.security.plain.PlainLoginModule required username=admin password={ADMIN['sasl.password']};"
+    store = {"ssl.truststore.type": "PEM", "ssl.truststore.location": kafka.client["ssl.ca.location"]}
+    wanted = {"security.protocol": "SASL_SSL", "sasl.mechanism": "PLAIN", "sasl.jaas.config": login} | store
+    settings.write_text("\n".join(f"{name}={value}" for name, value in wanted.items()))
+    tool = ("kafka.admin.ConfigCommand", "--bootstrap-server", kafka.bootstrap, "--command-config", str(settings))
+    change = ("--alter", "--entity-type", "users", "--entity-name", user, "--add-config", f"consumer_byte_rate={rate}")
+    subprocess.run((*JAVA, *tool, *change), check=True, capture_output=True)
 
 
 def transaction(kafka: Broker, topic: str, values: tuple[int, ...], commit: bool | None) -> Callable[[], Any]:
@@ -299,10 +360,18 @@ def compacted(kafka: Broker, topic: str, folder: Path) -> None:
 
 def big(kafka: Broker) -> tuple[str, int]:
     """A topic that takes a while to read."""
-    topic, count = forever(kafka), 100_000
+    topic = forever(kafka)
+    return topic, fill(kafka, topic)
+
+
+def fill(kafka: Broker, topic: str, count: int = 100_000) -> int:
     value = json.dumps({"x": 1, "more": "m" * 500}).encode()
     kafka.write(topic, [(None, value)] * count, **{"batch.num.messages": 10_000, "linger.ms": 20, "queue.buffering.max.messages": 200_000})
-    return topic, count
+    return count
+
+
+def leader(kafka: Broker, topic: str) -> int:
+    return int(kafka.admin().list_topics(topic, timeout=10).topics[topic].partitions[0].leader)
 
 
 def in_background(folder: Path, topic: str, timeout: int) -> tuple[threading.Thread, dict[str, Any]]:

@@ -273,3 +273,19 @@ def test_a_row_that_is_too_great_is_told_and_no_row_is_seen(kafka: Broker, real_
         send(target_of(small), request_of(tmp_path, x=["a", "".join(uuid.uuid4().hex for _ in range(100))]))
 
     assert committed(kafka, small) == []
+
+
+@pytest.mark.slow
+def test_brokers_that_can_begin_no_transaction_are_told_from_those_that_do_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with running_kafka(tmp_path, "transaction.state.log.replication.factor=3") as lonely:
+        topic = made(lonely, monkeypatch)
+
+        with pytest.raises(UserError) as refused:
+            send(target_of(topic, timeout=3), request_of(tmp_path))
+
+        assert committed(lonely, topic) == []
+        assert notes.TOPIC not in lonely.admin().list_topics(timeout=10).topics
+    assert str(refused.value) == (
+        f"kafka:///{topic}: the brokers answer, but have begun no transaction within 3 s: give them at least as many nodes as their "
+        "transaction.state.log.replication.factor says or lower it, then run again"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import signal
 import subprocess
 import sys
@@ -13,11 +14,15 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.sql import SQL, Identifier, Literal
 
+from components.extract.extract import extract
 from components.extract.sources import fetch
 from components.extract.sources.postgresql import session
 from core.errors import UserError
-from tests.postgresql import running
+from core.tracking import Run
+from tests.postgresql import Authority, running
+from tests.unit import small
 from tests.unit.components.relations import delivered, read, refusal, request_in, source_of, table_of, wait_until
 
 
@@ -88,6 +93,48 @@ def test_a_connection_cut_once_is_made_good_in_a_new_snapshot(database: psycopg.
     assert table_of(delivery)["x"].to_pylist() == list(range(1, 20_001))
 
 
+PASSWORD = "the server refuses the user or its password: correct PGUSER and PGPASSWORD"
+
+
+@pytest.mark.parametrize(
+    ("change", "back", "sentence"),
+    [
+        pytest.param("NOLOGIN", "LOGIN", 'failed: role "{}" is not permitted to log in: correct PGUSER, or let the server admit it', id="locked"),
+        pytest.param("PASSWORD 'another-secret'", "PASSWORD {}", PASSWORD, id="new password"),
+        pytest.param("VALID UNTIL '2024-01-01'", "VALID UNTIL 'infinity'", PASSWORD, id="password expires"),
+    ],
+)
+def test_a_user_who_is_locked_out_while_rows_are_read_is_told_and_let_in_again_has_the_same_bytes(
+    database: psycopg.Connection[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, impatient: None, change: str, back: str, sentence: str
+) -> None:
+    reader, password = f"reader_{secrets.token_hex(4)}", secrets.token_hex(8)
+    database.execute(SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(Identifier(reader), Literal(password)))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    rows = {"kind": "postgresql", "query": SLOW, "partition": "x", "partitions": 4}
+    run = Run("extract", small.usecase(name="flights", sources__rows=rows))
+
+    with monkeypatch.context() as patch, ThreadPoolExecutor() as pool:
+        patch.setenv("PGUSER", reader)
+        patch.setenv("PGPASSWORD", password)
+        expected = extract(run, str(tmp_path / "undisturbed"))
+        reading = pool.submit(extract, run, str(tmp_path / "raw"))
+        wait_until(lambda: any(file.stat().st_size > 1000 for file in tmp_path.glob("*/sources/rows/*.parquet")))
+        database.execute(SQL("ALTER ROLE {} " + change).format(Identifier(reader)))
+        wait_until(lambda: cut_off(database) > 0)
+        with pytest.raises(UserError) as refused:
+            reading.result()
+        left = {path.name for path in tmp_path.rglob("*")}
+        database.execute(SQL("ALTER ROLE {} " + back.format(f"'{password}'")).format(Identifier(reader)))
+        found = extract(run, str(tmp_path / "raw"))
+
+    assert str(refused.value).startswith("source rows: postgresql:///query-")
+    assert str(refused.value).endswith(sentence.format(reader))
+    assert "\n" not in str(refused.value)
+    assert left == {"undisturbed", "rows.parquet"}
+    assert found["sha256"] == expected["sha256"]
+    assert (tmp_path / "raw" / "rows.parquet").read_bytes() == (tmp_path / "undisturbed" / "rows.parquet").read_bytes()
+
+
 @pytest.mark.slow
 def test_a_connection_that_is_always_cut_is_an_error_and_no_half_table(database: psycopg.Connection[Any], tmp_path: Path, impatient: None) -> None:
     ended = threading.Event()
@@ -133,6 +180,31 @@ def test_a_server_without_a_free_connection_is_named(tmp_path: Path, monkeypatch
         for other in others:
             other.close()
     assert "the server has no connection left (" in found
+
+
+@pytest.mark.slow
+def test_a_server_is_trusted_by_its_authority_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, impatient: None) -> None:
+    for name in ("right", "wrong"):
+        (tmp_path / name).mkdir()
+    right, wrong = Authority(tmp_path / "right"), Authority(tmp_path / "wrong")
+    with running(Path(tempfile.gettempdir()), right) as server:
+        for variable, value in (server.environment() | {"PGSSLMODE": "verify-full", "PGSSLROOTCERT": str(right.certificate)}).items():
+            monkeypatch.setenv(variable, value)
+        query = "SELECT x, (SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()) AS tls FROM generate_series(1, 4) x"
+        table = read(tmp_path, query=query, partition="x", partitions=2)
+
+        monkeypatch.setenv("PGSSLROOTCERT", str(wrong.certificate))
+        stranger = refusal(tmp_path, query=query)
+        monkeypatch.setenv("PGSSLROOTCERT", str(right.certificate))
+        monkeypatch.setenv("PGHOST", "localhost")
+        other = refusal(tmp_path, query=query)
+        monkeypatch.setenv("PGSSLMODE", "disable")
+        plain = refusal(tmp_path, query=query)
+
+    assert (table["x"].to_pylist(), set(table["tls"].to_pylist())) == ([1, 2, 3, 4], {"TLSv1.3"})
+    assert stranger.endswith(" failed: SSL error: certificate verify failed: correct PGSSLMODE and PGSSLROOTCERT")
+    assert other.endswith(' does not match host name "localhost": correct PGSSLMODE and PGSSLROOTCERT')
+    assert plain.endswith(", no encryption: correct PGUSER or PGSSLMODE, or let the server admit it")
 
 
 def test_a_full_disk_is_named(database: psycopg.Connection[Any], tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from core.postgresql import words
 from core.sources import PostgresqlSource
 
 PASSING = re.compile("08...|40001|40P01|53300|55P03|57P0[123]")  # SQLSTATEs of what may be over soon: connections, locks, restarts
+CLIENTS = r"^connection failed: |^IO: \[libpq\] Failed to connect: |FATAL: +"  # what psycopg, ADBC and libpq put before the reason
 LOST = "the connection to the server was lost"
 STATES = {  # of a statement
     "25006": "it writes, and a source only reads: take what writes out of the query",
@@ -22,7 +23,8 @@ STATES = {  # of a statement
 }
 SIGNS = {  # of a connection: it has no SQLSTATE, and what a server says may be in any language
     "password authentication failed|no password supplied": "the server refuses the user or its password: correct PGUSER and PGPASSWORD",
-    "pg_hba.conf|role .* does not exist|not permitted to log in|permission denied for database": "{text}: correct PGUSER, or let the server admit it",
+    "pg_hba.conf": "{text}: correct PGUSER or PGSSLMODE, or let the server admit it",
+    "role .* does not exist|not permitted to log in|permission denied for database": "{text}: correct PGUSER, or let the server admit it",
     'database ".*" does not exist': "{text}: correct PGDATABASE",
     "definition of service|service file": "{text}: correct sources.{name}.service or PGSERVICEFILE",
     "too many (clients|connections)|connection slots": STATES["53300"],
@@ -67,6 +69,6 @@ def _place() -> str:
 def _text(error: Any) -> str:
     """Return the server's own words with its hint, if they are a server's; never a password, nor a brace."""
     parts = [*(words(error, "primary") or [first_line(error)]), *words(error, "hint")]
-    found = ". ".join(part.strip().rstrip(".") for part in parts)
+    found = re.sub(CLIENTS, "", ". ".join(part.strip().rstrip(".") for part in parts))
     secret = os.environ.get("PGPASSWORD")
     return found.replace(secret, "...") if secret else found

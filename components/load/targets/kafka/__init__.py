@@ -20,6 +20,10 @@ from core.targets import KafkaTarget
 
 BATCH = 8192  # rows
 LONGEST = 900_000  # milliseconds of a transaction: the most that brokers allow unless they are told otherwise
+NO_COORDINATOR = (
+    "the brokers answer, but have begun no transaction within {timeout} s: give them at least as many nodes as their "
+    "transaction.state.log.replication.factor says or lower it, then run again"
+)
 CURES = {
     KafkaError._FENCED: "another attempt of the same run has taken over: let that one end",
     KafkaError.INVALID_TRANSACTION_TIMEOUT: "the brokers allow no transaction of 15 minutes: raise their transaction.max.timeout.ms",
@@ -33,7 +37,7 @@ def send(target: KafkaTarget, request: Request) -> bool:
     """Write the rows and the note of the run in one transaction."""
     encoder = Encoder(target, request.usecase, pq.read_schema(request.rows).names)
     with _producing(target, request) as producer:
-        producer.init_transactions(target.timeout)
+        _introduce(producer, target)
         notes.prepare(target)
         if notes.is_loaded(target, request.run):
             return False
@@ -71,6 +75,17 @@ def _producing(target: KafkaTarget, request: Request) -> Iterator[Producer]:
     except KafkaException as error:
         cure = CURES.get(error.args[0].code())
         raise UserError(f"{target.address}: {cure}") if cure else refusal(target.address, error, faults) from error
+
+
+def _introduce(producer: Producer, target: KafkaTarget) -> None:
+    """Have the brokers know the transaction's id: one that answers, but has no place for transactions, lets it wait without a reason."""
+    try:
+        producer.init_transactions(target.timeout)
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError._TIMED_OUT:
+            raise
+        producer.list_topics(timeout=min(target.timeout, 10))  # if they do not answer at all, that is what is wrong
+        raise UserError(f"{target.address}: {NO_COORDINATOR.format(timeout=target.timeout)}") from error
 
 
 def _produce(producer: Producer, target: KafkaTarget, request: Request, encoder: Encoder) -> None:
