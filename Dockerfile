@@ -1,4 +1,4 @@
-# One image: the steps of every pipeline and the model server. Only the last layers change with the code.
+# The image of the steps of every pipeline and of the model server; the target `spark` is the same with Spark. Only the last layers change with the code.
 ARG PYTHON_IMAGE=docker.io/library/python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS environment
@@ -18,26 +18,47 @@ COPY serving serving
 COPY usecases usecases
 COPY local local
 COPY k8s/base/serving k8s/base/serving
-RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash .
+RUN rm pyproject.toml uv.lock && /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash .
 
-FROM ${PYTHON_IMAGE}
+FROM ${PYTHON_IMAGE} AS runtime
 RUN cd / && rm -rf usr/lib/python3*/ensurepip usr/local/lib/python3*/ensurepip usr/local/lib/python3*/site-packages/* usr/local/bin/pip* usr/local/bin/wheel \
     usr/lib/python3/dist-packages usr/bin/pip*
 COPY --from=environment /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/tmp MLFLOW_DISABLE_TELEMETRY=true
 WORKDIR /app
-COPY --from=code /app/core core
-COPY --from=code /app/components components
-COPY --from=code /app/serving serving
-COPY --from=code /app/usecases usecases
-COPY --from=code /app/local local
-COPY --from=code /app/k8s k8s
+CMD ["python", "-m", "serving"]
+LABEL org.opencontainers.image.title="kubeflow-mlops-template" \
+      org.opencontainers.image.description="Steps and model server" \
+      org.opencontainers.image.licenses="Apache-2.0"
+
+FROM runtime AS java
+RUN apt-get update -qq && apt-get install -qq -y --no-install-recommends default-jre-headless >/dev/null && rm -rf /var/lib/apt/lists/* \
+ && echo "mlops:x:10001:10001::/tmp:/usr/sbin/nologin" >>/etc/passwd # Hadoop wants a name for its user
+
+FROM java AS jars
+RUN apt-get update -qq && apt-get install -qq -y --no-install-recommends maven >/dev/null
+COPY components/transform/engines/spark/pom.xml /
+RUN mvn -q -B -f /pom.xml dependency:copy-dependencies -DoutputDirectory=/jars
+
+FROM environment AS packages
+RUN /uv/bin/uv export --locked --no-default-groups --extra spark --no-emit-project --no-hashes --quiet | grep -E "^(pyspark|py4j)==" >/packages.txt \
+ && /uv/bin/uv pip install --quiet --no-deps --target /opt/spark --python /opt/venv/bin/python -r /packages.txt
+
+FROM java AS spark
+COPY --from=packages /opt/spark /opt/spark
+COPY --from=jars /jars /opt/spark/pyspark/jars
+ENV PYTHONPATH=/app:/opt/spark
+COPY --from=code /app /app
 USER 10001:10001
 ARG GIT_SHA=""
 ARG IMAGE=""
 ENV GIT_SHA=$GIT_SHA IMAGE=$IMAGE
-LABEL org.opencontainers.image.title="kubeflow-mlops-template" \
-      org.opencontainers.image.description="Steps and model server" \
-      org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.revision=$GIT_SHA
-CMD ["python", "-m", "serving"]
+LABEL org.opencontainers.image.revision=$GIT_SHA
+
+FROM runtime
+COPY --from=code /app /app
+USER 10001:10001
+ARG GIT_SHA=""
+ARG IMAGE=""
+ENV GIT_SHA=$GIT_SHA IMAGE=$IMAGE
+LABEL org.opencontainers.image.revision=$GIT_SHA

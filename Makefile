@@ -4,6 +4,7 @@ MLOPS := .venv/bin/mlops
 ENVIRONMENT := .venv/.synced
 REVISION = $(shell git describe --always --dirty --abbrev=40 --exclude '*')
 TAG = $(or $(IMAGE),localhost/kubeflow-mlops-template:$(REVISION))
+BUILD = --build-arg GIT_SHA=$(REVISION) --build-arg IMAGE=$(TAG) --build-arg EXTRAS="$(EXTRAS)"
 BUILDER = $(shell command -v docker || command -v podman || command -v buildah || echo docker)
 if_started = if [ -f $(ENVIRONMENT) ]; then $(MLOPS) platform $(1); else echo 'Nothing is running: nothing was ever started here.'; fi
 
@@ -11,7 +12,7 @@ if_started = if [ -f $(ENVIRONMENT) ]; then $(MLOPS) platform $(1); else echo 'N
 
 help:
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@printf '\nVariables: USECASE=flights (a folder in usecases/), SET="train.max_trials=3 ..." (overrides for one run), IMAGE=name:tag, EXTRAS="--extra grpc --extra lightgbm", JOB=1, PYTHON=python3.12\n'
+	@printf '\nVariables: USECASE=flights (a folder in usecases/), SET="train.max_trials=3 ..." (overrides for one run), IMAGE=name:tag, EXTRAS="--extra grpc --extra lightgbm", SPARK=1, JOB=1, PYTHON=python3.12\n'
 
 ##@ On this machine
 run: $(ENVIRONMENT) ## Train, judge, register and serve USECASE, from its data to a tested server
@@ -33,8 +34,9 @@ compile: $(ENVIRONMENT) ## Write the YAML of every pipeline to pipelines/compile
 submit: $(ENVIRONMENT) ## Run USECASE on the Kubeflow that KFP_ENDPOINT names, or with JOB=1 in one Job of kubectl's cluster
 	@$(MLOPS) submit $(USECASE) $(if $(JOB),--job) $(foreach pair,$(SET),--set '$(pair)')
 
-image: ## Build IMAGE, the steps and the server, with docker, podman or buildah
-	@$(BUILDER) build --build-arg GIT_SHA=$(REVISION) --build-arg IMAGE=$(TAG) --build-arg EXTRAS="$(EXTRAS)" -t $(TAG) .
+image: ## Build IMAGE, the steps and the server, with docker, podman or buildah; SPARK=1 builds IMAGE-spark beside it
+	@$(BUILDER) build $(BUILD) -t $(TAG) .
+	@$(if $(SPARK),$(BUILDER) build $(BUILD) --target spark -t $(TAG)-spark .)
 
 schema: $(ENVIRONMENT) ## Print the JSON schema of a use case's config.yaml
 	@$(MLOPS) schema

@@ -40,7 +40,8 @@ def submit(
         raise UserError(
             "this checkout differs from its commit, so no image has its code: commit the changes and build the image, or name one with --image"
         )
-    from pipelines.build import compile_one, shaping, use_image
+    from pipelines.build import compile_one, shaping
+    from pipelines.images import use_image
     from pipelines.submit import submit as send
 
     use_image(image or f"{REPOSITORY}:{commit}")
@@ -71,10 +72,11 @@ def submit_job(name: str, overrides: list[str], image: str | None, namespace: st
     Raises:
         UserError: The config is wrong, the cluster refuses or cannot be reached, or the pod could not start.
     """
-    from pipelines.build import compile_one, shaping, use_image
+    from pipelines.build import compile_one, shaping
+    from pipelines.images import use_image
     from pipelines.jobs import FOLDER, run
 
-    _, document = load(name, overrides)
+    usecase, document = load(name, overrides)
     if image:
         use_image(image)
     os.environ.pop("IMAGE", None)  # the YAML's images mean nothing here
@@ -82,4 +84,6 @@ def submit_job(name: str, overrides: list[str], image: str | None, namespace: st
         package = compile_one(name, Path(folder), overrides=shaping(overrides))
         files = {package.name: package.read_text(), "config.json": json.dumps(document), "code.sha256": code_digest(name)}
     command = ["python", "-m", "local.job", FOLDER]
-    return run(namespace, f"{name}-training", command, files=files, image=image, say=lambda line: print(line, flush=True))
+    return run(
+        namespace, f"{name}-training", command, files=files, image=image, spark=usecase.spark is not None, say=lambda line: print(line, flush=True)
+    )

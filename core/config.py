@@ -164,8 +164,19 @@ class Limits(Frozen):
 class Spark(Frozen):
     """Spark for transform, instead of DuckDB: the same table, for raw tables beyond what one DuckDB takes."""
 
-    master: str = Field(default="local[2]", pattern=r"^local\[([1-9][0-9]*|\*)\]$", description="Where it runs: local[2] is this machine, two cores.")
-    memory: Bytes = Field(default="1GB", description="Of Spark's own heap.")
+    master: str = Field(
+        default="local[2]",
+        pattern=r"^(k8s|local\[([1-9][0-9]*|\*)\])$",
+        description="Where it runs: `local[2]` is the machine or pod of the step, two cores; `k8s` starts executors as pods.",
+    )
+    memory: Bytes = Field(default="1GB", description="Of Spark's own heap, and on `k8s` of each executor's, too.")
+    executors: int = Field(default=2, ge=1, le=1000, description="Pods on `k8s`.")
+    cores: int = Field(default=1, ge=1, le=64, description="Of each executor.")
+
+    @property
+    def on_cluster(self) -> bool:
+        """Whether its executors are pods."""
+        return self.master == "k8s"
 
 
 class Serving(Frozen):

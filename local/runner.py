@@ -241,7 +241,7 @@ def last_words(log: str) -> tuple[str, str]:
 
 def _environment(variables: dict[str, str]) -> dict[str, str]:
     """Return a step's environment. Here it runs in no image, or in this pod's, whatever image the YAML names for its pods."""
-    return os.environ | {name: value for name, value in variables.items() if name != "IMAGE"}
+    return os.environ | {name: value for name, value in variables.items() if name not in ("IMAGE", "SPARK_IMAGE")}
 
 
 def _explain(name: str, code: int, error: str) -> str:

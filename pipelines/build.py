@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from core.configfile import load, names
-from core.errors import UserError
+from pipelines.images import use_image
 
 # kfp repeats the default in a comment, in the order of a protobuf map, which differs from process to process
 _HEADER_DEFAULT = re.compile(r"^(#    config: dict) \[Default: .*\]$", re.MULTILINE)
-SHAPING = ("limits.steps", "load")  # parts of a config that are part of the YAML, too
+SHAPING = ("limits.steps", "load", "spark")  # parts of a config that are part of the YAML, too
 COMPILED = Path(__file__).resolve().parent / "compiled"
 
 
@@ -30,19 +30,6 @@ def build(folder: Path = COMPILED, image: str | None = None) -> list[Path]:
     if image:
         use_image(image)
     return [compile_one(name, folder) for name in names()]
-
-
-def use_image(image: str) -> None:
-    """Let the steps that are compiled from now on run in an image; to be called before the first is.
-
-    Raises:
-        UserError: Its name may mean another image tomorrow.
-    """
-    name, _, digest = image.partition("@")
-    _, _, tag = name.rpartition("/")[2].partition(":")
-    if not (digest.startswith("sha256:") or tag not in ("", "latest")):
-        raise UserError(f"{image} may be another image tomorrow: name it by a tag that never moves, such as the git commit, or by @sha256:...")
-    os.environ["IMAGE"] = image
 
 
 def compile_one(name: str, folder: Path = COMPILED, *, overrides: Iterable[str] = (), caching: bool = True) -> Path:

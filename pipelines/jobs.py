@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from kubernetes import client
-from kubernetes.client import ApiClient, ApiException, V1ConfigMap, V1Container, V1CronJob, V1Job, V1ObjectMeta
+from kubernetes.client import ApiClient, ApiException, V1ConfigMap, V1Container, V1CronJob, V1Job, V1ObjectMeta, V1PodTemplateSpec
 from urllib3.exceptions import HTTPError
 
 from core.errors import UserError
 from core.signals import terminable
 from pipelines.cluster import connect, errors
+from pipelines.images import DRIVER, with_spark
 from pipelines.pod import Follower
 
 TEMPLATE = "mlops"  # the CronJob, suspended for ever, and its container
@@ -24,6 +25,7 @@ def run(
     *,
     files: Mapping[str, str] | None = None,
     image: str | None = None,
+    spark: bool = False,
     say: Callable[[str], None] = print,
 ) -> int:
     """Run a command to its end.
@@ -34,6 +36,7 @@ def run(
         command: What its pod runs.
         files: What it finds below FOLDER.
         image: Another image than the CronJob's.
+        spark: Whether it needs Spark, which another image beside that one has.
         say: Is told each line of the log.
 
     Returns:
@@ -44,7 +47,7 @@ def run(
     """
     api = connect()
     with errors():
-        job = _create(api, namespace, _job(api, namespace, f"{name}-{secrets.token_hex(3)}", command, bool(files), image), files or {})
+        job = _create(api, namespace, _job(api, namespace, f"{name}-{secrets.token_hex(3)}", command, bool(files), image, spark), files or {})
         follower = Follower(api, namespace, job.metadata.name, say)
         with terminable():
             try:
@@ -56,7 +59,7 @@ def run(
                 _delete_files(api, job)
 
 
-def _job(api: ApiClient, namespace: str, name: str, command: list[str], with_files: bool, image: str | None) -> V1Job:
+def _job(api: ApiClient, namespace: str, name: str, command: list[str], with_files: bool, image: str | None, spark: bool) -> V1Job:
     """Make the Job of the CronJob's template: command, image and files are its own."""
     template = _template(api, namespace).spec.job_template
     pod = template.spec.template.spec
@@ -64,7 +67,9 @@ def _job(api: ApiClient, namespace: str, name: str, command: list[str], with_fil
     if container is None:
         raise UserError(f"the CronJob {TEMPLATE} in namespace {namespace} has no container {TEMPLATE}: apply k8s/overlays/... again")
     container.command, container.args, container.image = command, None, image or container.image
-    _name_image(container)
+    _name(container, "IMAGE", container.image)
+    if spark:
+        _enlarge(template.spec.template, container)
     if with_files:
         mount = client.V1VolumeMount(name="files", mount_path=FOLDER, read_only=True)
         container.volume_mounts = [*(container.volume_mounts or []), mount]
@@ -83,10 +88,18 @@ def _template(api: ApiClient, namespace: str) -> V1CronJob:
         raise
 
 
-def _name_image(container: V1Container) -> None:
-    """Tell the command its own image, by which a registered version is served later."""
-    others = [variable for variable in container.env or [] if variable.name != "IMAGE"]
-    container.env = [*others, client.V1EnvVar(name="IMAGE", value=container.image)]
+def _name(container: V1Container, variable: str, image: str) -> None:
+    """Tell the command an image: its own, by which a registered version is served later, or the one of Spark's executors."""
+    others = [each for each in container.env or [] if each.name != variable]
+    container.env = [*others, client.V1EnvVar(name=variable, value=image)]
+
+
+def _enlarge(pod: V1PodTemplateSpec, container: V1Container) -> None:
+    """Run the command in the image with Spark, and let Spark's executors reach it."""
+    container.image = with_spark(container.image)
+    _name(container, "SPARK_IMAGE", container.image)
+    pod.metadata = pod.metadata or V1ObjectMeta()
+    pod.metadata.labels = (pod.metadata.labels or {}) | dict([DRIVER])
 
 
 def _create(api: ApiClient, namespace: str, job: V1Job, files: Mapping[str, str]) -> V1Job:

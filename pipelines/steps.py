@@ -15,8 +15,9 @@ from components.step import IMAGE
 from components.train.component import train
 from components.transform.component import transform
 from components.validate.component import validate
-from core.config import Limits, Step
+from core.config import Limits, Spark, Step
 from core.sources import ENVIRONMENT
+from pipelines.images import DRIVER, with_spark
 
 USER = 10001
 SETTINGS = "mlops"  # the ConfigMap of the run's namespace
@@ -47,11 +48,11 @@ class Steps:
     deploy and serve, which would bring the same bad version up again.
     """
 
-    def __init__(self, limits: Limits, *, caching: bool = True) -> None:
+    def __init__(self, limits: Limits, spark: Spark | None, *, caching: bool = True) -> None:
         self._limits, self._caching = limits, caching
         self.extract = self._task(extract, cached=False, retried=True, sources=True)
         self.validate = self._task(validate, cached=False, retried=False)
-        self.transform = self._task(transform, cached=True, retried=False)
+        self.transform = self._task(transform, cached=True, retried=False, spark=spark)
         self.train = self._task(train, cached=True, retried=False)
         self.evaluate = self._task(evaluate, cached=False, retried=True)
         self.register = self._task(register, cached=False, retried=True)
@@ -60,7 +61,9 @@ class Steps:
         self.load = self._task(load, cached=False, retried=True, sources=True)
         self.report = self._task(report, cached=False, retried=True)
 
-    def _task(self, component: Any, *, cached: bool, retried: bool, sources: bool = False) -> Callable[..., dsl.PipelineTask]:
+    def _task(
+        self, component: Any, *, cached: bool, retried: bool, sources: bool = False, spark: Spark | None = None
+    ) -> Callable[..., dsl.PipelineTask]:
         """Give every task of a component its settings.
 
         Args:
@@ -68,6 +71,7 @@ class Steps:
             cached: Whether its result depends on its inputs alone.
             retried: Whether it may succeed the next time, and does no harm the second time.
             sources: Whether it talks to the servers that data come from or go to.
+            spark: With which Spark it works.
         """
 
         def task(**inputs: Any) -> dsl.PipelineTask:
@@ -80,6 +84,8 @@ class Steps:
             _equip(made)
             if sources:
                 _introduce(made)
+            if spark:
+                _enlarge(made, spark)
             return made
 
         return task
@@ -112,6 +118,14 @@ def _introduce(task: dsl.PipelineTask) -> None:
     """Give a task the addresses and credentials of the servers that data come from or go to, if the namespace has them."""
     kubernetes.use_secret_as_env(task, SOURCES, {name: name for name in ENVIRONMENT}, optional=True)
     kubernetes.use_secret_as_volume(task, SOURCES, SOURCES_FOLDER, optional=True)
+
+
+def _enlarge(task: dsl.PipelineTask, spark: Spark) -> None:
+    """Give a task the image with Spark, and let its executors reach it."""
+    task.set_container_image(with_spark(IMAGE))
+    task.set_env_variable("SPARK_IMAGE", with_spark(IMAGE))
+    if spark.on_cluster:
+        kubernetes.add_pod_label(task, *DRIVER)
 
 
 def _amount(quantity: str) -> float:

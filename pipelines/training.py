@@ -16,7 +16,7 @@ def training(usecase: UseCase, document: dict[str, Any], *, caching: bool = True
         document: Its config, the default of the pipeline's only parameter.
         caching: Whether Kubeflow may reuse what a step gave for the same inputs.
     """
-    steps = Steps(usecase.limits, caching=caching)
+    steps = Steps(usecase.limits, usecase.spark, caching=caching)
 
     @dsl.pipeline(name=f"{usecase.name}-training", description=usecase.description)  # type: ignore[untyped-decorator]
     def pipeline(config: dict = document) -> None:  # type: ignore[type-arg]

@@ -18,4 +18,4 @@ def transform(config: dict, raw: dsl.Input[dsl.Dataset], table: dsl.Output[dsl.D
     from core.tracking import record
 
     with record("transform", config) as run:
-        table.metadata.update(transform(run, raw.path, table.path))
+        table.metadata.update(transform(run, raw.path, table.path, raw.uri))

@@ -11,6 +11,7 @@ import psutil
 import pyarrow.parquet as pq
 from ibis import Table
 
+from components.transform.engines import Wrong
 from components.transform.engines import duckdb as duckdb_engine
 from components.transform.leakage import refuse_leakage, repeated
 from components.transform.split import place, refuse_empty, splitting
@@ -25,13 +26,14 @@ from core.tracking import Run
 NOTED = 0.01  # share of test rows equal to training rows, from which on the summary tells of it
 
 
-def transform(run: Run, raw: str, target: str) -> dict[str, Any]:
+def transform(run: Run, raw: str, target: str, uri: str = "") -> dict[str, Any]:
     """Run `features()` and split its rows.
 
     Args:
         run: The step's notes.
         raw: Where `<source>.parquet` lies for each source.
         target: Where the table is written.
+        uri: Where on S3 the folder `raw` lies as well, if it does: what Spark's executors read.
 
     Returns:
         The counts of rows and columns.
@@ -43,7 +45,7 @@ def transform(run: Run, raw: str, target: str) -> dict[str, Any]:
     try:
         with tempfile.TemporaryDirectory() as folder, connect(run.usecase.limits.memory) as connection:
             _leave_room(run.usecase, connection)
-            _make(run.usecase, connection, Path(raw), Path(folder, "made.parquet"))
+            _make(run.usecase, connection, Path(raw), Path(folder, "made.parquet"), uri)
             _check(run.usecase, connection)
             counts = _write(run.usecase, connection, part)
             refuse_leakage(run.usecase, connection, part)
@@ -62,18 +64,18 @@ def _leave_room(usecase: UseCase, connection: duckdb.DuckDBPyConnection) -> None
     connection.execute(f"SET memory_limit = '{max(limit * 3 // 4, limit - psutil.Process().memory_info().rss)}B'")
 
 
-def _make(usecase: UseCase, connection: duckdb.DuckDBPyConnection, raw: Path, made: Path) -> None:
+def _make(usecase: UseCase, connection: duckdb.DuckDBPyConnection, raw: Path, made: Path, uri: str) -> None:
     """Let the engine write the table of `features()`, and name it `made`."""
     files = {name: raw / f"{name}.parquet" for name in usecase.contract}
     try:
         expression = _expression(usecase, files)
         if usecase.spark:
-            from components.transform.engines import spark as spark_engine
+            from components.transform.engines.spark import engine as spark_engine
 
-            spark_engine.run(expression, files, made, usecase.spark)
+            spark_engine.run(expression, files, made, usecase.spark, uri)
         else:
             duckdb_engine.run(expression, files, made, connection)
-    except UserError as error:
+    except Wrong as error:
         raise UserError(f"features() of {usecase.name} fails: {error}: correct usecases/{usecase.name}/features.py") from error
     _name(connection, f"read_parquet({literal(made if made.is_file() else f'{made}/*.parquet')})")
 
@@ -99,9 +101,9 @@ def _expression(usecase: UseCase, files: dict[str, Path]) -> Table:
     try:
         made: Table = features(usecase.name)(**tables)
     except (ibis.common.exceptions.IbisError, AttributeError, TypeError) as error:
-        raise UserError(first_line(error)) from error
+        raise Wrong(first_line(error)) from error
     if volatile(made):
-        raise UserError(f"{', '.join(volatile(made))} gives another table in each run")
+        raise Wrong(f"{', '.join(volatile(made))} gives another table in each run")
     return made
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipelines.images import DRIVER
 from tests.cluster.overlay import PIPELINE
 from tests.cluster.rig import Cluster, Ended, Object, wait_until
 
@@ -61,7 +62,7 @@ class Driver:
         return self.cluster.exec(PIPELINE, self.pod, "cat", path).out
 
     def _line(self, command: tuple[str, ...], environment: Mapping[str, str] | None) -> list[str]:
-        set_first = [f"{key}={value}" for key, value in ({"PYTHONPATH": self.folder} | dict(environment or {})).items()]
+        set_first = [f"{key}={value}" for key, value in ({"PYTHONPATH": f"{self.folder}:/opt/spark"} | dict(environment or {})).items()]
         return ["env", f"--chdir={self.folder}", *set_first, *command]
 
 
@@ -90,16 +91,17 @@ class Background:
 
 
 @contextmanager
-def started(cluster: Cluster, name: str, service_account: str = "") -> Iterator[Driver]:
+def started(cluster: Cluster, name: str, service_account: str = "", spark: str = "") -> Iterator[Driver]:
     """Start a driver, of the template of every Job that the command line starts.
 
     Args:
         cluster: Where.
         name: Of the pod.
         service_account: Another ServiceAccount than the steps', which must be there.
+        spark: The image with Spark, for a driver of executors.
     """
     cluster.delete("pod", PIPELINE, name)
-    cluster.apply(_pod(cluster, name, service_account))
+    cluster.apply(_pod(cluster, name, service_account, spark))
     try:
         cluster.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "-n", PIPELINE, "--timeout=120s")
         yield Driver(cluster, name, _ship(cluster, name) if SOURCE else "/app")
@@ -117,11 +119,14 @@ def pod(cluster: Cluster, name: str, command: list[str]) -> Object:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
 
 
-def _pod(cluster: Cluster, name: str, service_account: str) -> Object:
+def _pod(cluster: Cluster, name: str, service_account: str, spark: str) -> Object:
     made = pod(cluster, name, ["sleep", "infinity"])
     made["spec"]["containers"][0]["resources"]["requests"]["cpu"] = "50m"  # there may be several on a small node
     if service_account:
         made["spec"]["serviceAccountName"] = service_account
+    if spark:
+        made["metadata"]["labels"] |= dict([DRIVER])
+        made["spec"]["containers"][0] |= {"image": spark, "env": [{"name": "SPARK_IMAGE", "value": spark}]}
     return made
 
 

@@ -12,7 +12,19 @@ Document = dict[str, Any]
 
 KUBERNETES = Path(__file__).parents[2] / "k8s"
 RIG = Path.home() / ".cache/real-kubernetes/bin"
-OPTIONS = ("ingress", "loadbalancer", "grpc", "prometheus", "sources", "minio-distributed", "storage-class", "external-secrets", "quotas", "replicas")
+OPTIONS = (
+    "ingress",
+    "loadbalancer",
+    "grpc",
+    "prometheus",
+    "sources",
+    "spark",
+    "minio-distributed",
+    "storage-class",
+    "external-secrets",
+    "quotas",
+    "replicas",
+)
 
 
 def build(folder: Path) -> list[Document]:

@@ -74,6 +74,8 @@ def selectors(documents: list[Document]) -> Iterator[str]:
         selector = _selector(document)
         if selector is None:
             continue
+        if "spark-role" in selector:
+            continue  # the pods of a run, which Spark makes
         found = [named(owner) for owner, template in made if _space(owner) == _space(document) and _match(selector, template)]
         own = named(document)
         if not selector or not found:
@@ -165,8 +167,8 @@ def isolation(documents: list[Document]) -> Iterator[str]:
     for policy in policies:
         selector = policy["spec"].get("podSelector", {}).get("matchLabels", {})
         local = [d for d in documents if (template := pod(d)) and _space(d) == _space(policy) and _match(selector, template)]
-        served = selector.get("app.kubernetes.io/component") == "serving"
-        if selector and not local and not served:
+        made_later = selector.get("app.kubernetes.io/component") == "serving" or "spark-role" in selector
+        if selector and not local and not made_later:
             yield f"{named(policy)}: selects no pod"
 
 

@@ -7,11 +7,12 @@ import ibis
 from ibis import Table
 from ibis.backends.sql.datatypes import DuckDBType
 
-from core.errors import UserError, first_line
+from components.transform.engines import Wrong
+from core.errors import first_line
 from core.portable import depends_on_order
 from core.tables import THREADS, identifier, literal
 
-WRONG = (duckdb.BinderException, duckdb.ConversionException, duckdb.InvalidInputException, duckdb.OutOfRangeException, duckdb.ParserException)
+MISTAKES = (duckdb.BinderException, duckdb.ConversionException, duckdb.InvalidInputException, duckdb.OutOfRangeException, duckdb.ParserException)
 
 
 def run(expression: Table, raw: dict[str, Path], target: Path, connection: duckdb.DuckDBPyConnection) -> None:
@@ -26,7 +27,7 @@ def run(expression: Table, raw: dict[str, Path], target: Path, connection: duckd
         connection: Whose limits hold.
 
     Raises:
-        UserError: The expression fails.
+        Wrong: The expression fails.
     """
     for name, path in raw.items():
         connection.execute(f"CREATE TEMP VIEW {identifier(name)} AS FROM read_parquet({literal(path)})")
@@ -34,8 +35,8 @@ def run(expression: Table, raw: dict[str, Path], target: Path, connection: duckd
     connection.execute(f"SET threads = {1 if ordered else THREADS}; SET preserve_insertion_order = {str(ordered).lower()}")
     try:
         connection.execute(f"COPY ({query(expression)}) TO {literal(target)} (FORMAT parquet, COMPRESSION snappy)")
-    except WRONG as error:
-        raise UserError(first_line(error)) from error
+    except MISTAKES as error:
+        raise Wrong(first_line(error)) from error
     finally:
         connection.execute(f"SET threads = {THREADS}; SET preserve_insertion_order = true")
 

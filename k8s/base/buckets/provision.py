@@ -20,7 +20,10 @@ from minio.versioningconfig import VersioningConfig
 
 VERSIONED = {"data": True, "pipelines": False, "mlflow": False, "models": True, "predictions": False}
 REPLACED_DAYS = 30  # how long a version of an object stays that was overwritten or deleted
-EXPIRING = {"pipelines": ("artifacts", 180), "predictions": ("predictions", 180)}  # what goes by itself, and after how many days
+EXPIRING = {  # what goes by itself: its name, its prefix, and after how many days
+    "pipelines": (("artifacts", "", 180), ("spark", "spark/", 1)),  # Spark removes its own files, but where it is killed
+    "predictions": (("predictions", "", 180),),
+}
 PATIENCE, PAUSE = 180, 2  # seconds
 
 
@@ -91,9 +94,8 @@ def rules(bucket: str) -> list[Rule]:
     if VERSIONED[bucket]:
         replaced = NoncurrentVersionExpiration(REPLACED_DAYS)
         found.append(Rule(ENABLED, Filter(prefix=""), f"replaced-{REPLACED_DAYS}-days", noncurrent_version_expiration=replaced))
-    if bucket in EXPIRING:
-        what, days = EXPIRING[bucket]
-        found.append(Rule(ENABLED, Filter(prefix=""), f"{what}-{days}-days", expiration=Expiration(days=days)))
+    for what, prefix, days in EXPIRING.get(bucket, ()):
+        found.append(Rule(ENABLED, Filter(prefix=prefix), f"{what}-{days}-days", expiration=Expiration(days=days)))
     return found
 
 

@@ -15,7 +15,8 @@ import pytest
 from ibis import Table
 
 from components.transform.engines import duckdb as duckdb_engine
-from components.transform.engines import spark as spark_engine
+from components.transform.engines.spark import engine as spark_engine
+from components.transform.engines.spark.session import session as spark_session
 from components.transform.table import transform
 from core.config import Spark
 from core.errors import UserError
@@ -59,7 +60,7 @@ def table(odd: Path) -> Table:
 def both(odd: Path) -> Iterator[Both]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")  # many small queries: the better compiler does not pay
-        with connect("512MB") as connection, spark_engine.session(Spark()) as session:
+        with connect("512MB") as connection, spark_session(Spark()) as session:
             connection.execute(f"CREATE VIEW odd AS FROM read_parquet({literal(odd)})")
             session.read.parquet(str(odd)).createOrReplaceTempView("odd")
             yield Both(connection, session)
@@ -110,7 +111,7 @@ def test_a_value_that_spark_cannot_compute_is_a_sentence(both: Both, table: Tabl
 
 @pytest.mark.extras
 def test_spark_says_nothing_and_leaves_nothing(tmp_path: Path) -> None:
-    code = "from core.config import Spark; from components.transform.engines.spark import session\n"
+    code = "from core.config import Spark; from components.transform.engines.spark.session import session\n"
     code += "with session(Spark()) as spark: spark.sql('select 1').collect()"
 
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=_environment(tmp_path))
@@ -162,7 +163,7 @@ def test_sums_of_floats_depend_on_the_order_and_sums_of_integers_do_not(table: T
     ],
 )
 def test_without_spark_or_java_it_is_a_sentence(tmp_path: Path, code: str, sentence: str) -> None:
-    rest = "from core.config import Spark; from core.errors import UserError; from components.transform.engines.spark import session\n"
+    rest = "from core.config import Spark; from core.errors import UserError; from components.transform.engines.spark.session import session\n"
     rest += "try:\n    with session(Spark()): pass\nexcept UserError as error: print(error)"
 
     ended = subprocess.run(

@@ -1,8 +1,7 @@
-"""Spark in local mode: the same expression, run in a JVM of its own that ends with it."""
+"""Starts Spark and ends it: it says nothing on the terminal and leaves nothing on the disk."""
 
 import logging
 import os
-import re
 import sys
 import tempfile
 import warnings
@@ -12,13 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ibis
-from ibis import Table
-from ibis.backends.sql.datatypes import PySparkType
 
+from components.transform.engines.spark import pods
 from core.config import Spark
 from core.errors import UserError, first_line
 from core.frozen import count
-from core.portable import unportable
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -26,33 +23,13 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 JAVA = "-Duser.timezone=UTC -XX:+UseSerialGC"
 MISSING = "spark is configured, but it is not installed: run `uv sync --extra spark`, or remove spark from the config"
-NO_JAVA = "Spark does not start ({}): install Java 17 or newer and set JAVA_HOME, or remove spark from the config"
-
-
-def run(expression: Table, raw: dict[str, Path], target: Path, spark: Spark) -> None:
-    """Write the expression's table as a folder of Parquet files.
-
-    Args:
-        expression: Of tables called as in `raw`.
-        raw: The Parquet file of each table.
-        target: The folder to write.
-        spark: Where it runs, and in how much memory.
-
-    Raises:
-        UserError: The expression fails, is another one to Spark than to DuckDB, or Spark does not start.
-    """
-    for sentence in unportable(expression):
-        raise UserError(sentence)
-    compiled = query(expression)
-    with session(spark) as found, sentences(spark):
-        for name, path in raw.items():
-            found.read.parquet(str(path)).createOrReplaceTempView(name)
-        found.sql(compiled).write.parquet(str(target))
+NO_START = "Spark does not start ({}): install Java 17 or newer and set JAVA_HOME, or remove spark from the config"
+NO_RIGHTS = "Spark may not make pods in this namespace: put the component k8s/components/spark into the overlay and apply it"
 
 
 @contextmanager
 def session(spark: Spark) -> Iterator["SparkSession"]:
-    """Start Spark, which listens on the loopback alone, says nothing on the terminal and leaves nothing on the disk.
+    """Start Spark, on this machine alone or with executors on the cluster.
 
     Raises:
         UserError: It is not installed, or does not start.
@@ -64,20 +41,15 @@ def session(spark: Spark) -> Iterator["SparkSession"]:
         started = _start(spark, Path(folder))
         gateway = started.sparkContext._gateway
         try:
+            if spark.on_cluster:
+                pods.wait(started)
             yield started
         finally:
             started.stop()
             _end(gateway)
 
 
-def query(expression: Table) -> str:
-    """Compile, and hold the engine to the expression's own types."""
-    _import()
-    typed = ", ".join(f"CAST(`{name}` AS {_type(kind)}) AS `{name}`" for name, kind in expression.schema().items())
-    return f"SELECT {typed} FROM ({ibis.pyspark.compile(expression)})"  # noqa: S608
-
-
-def _import() -> None:
+def load() -> None:
     """Import Spark and ibis' way to it, without a warning of pandas 3, which is not used with Spark here."""
     try:
         with warnings.catch_warnings():
@@ -88,35 +60,34 @@ def _import() -> None:
 
 
 def _active() -> "SparkSession | None":
-    _import()
+    load()
     from pyspark.sql import SparkSession
 
     return SparkSession.getActiveSession()
 
 
 def _start(spark: Spark, folder: Path) -> "SparkSession":
+    from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder
     for key, value in _settings(spark, folder).items():
         builder = builder.config(key, value)
-    os.environ["SPARK_LOCAL_IP"] = LOOPBACK
     logging.getLogger("SQLQueryContextLogger").setLevel(logging.CRITICAL)  # which writes each error to the terminal as well
     try:
         with _silence(folder / "spark.log"):
             return builder.getOrCreate()
-    except (PySparkException, FileNotFoundError) as error:
-        raise UserError(NO_JAVA.format(_last_line(folder / "spark.log") or first_line(error))) from error
+    except (PySparkException, Py4JError, FileNotFoundError) as error:
+        if "is forbidden" in str(error):
+            raise UserError(NO_RIGHTS) from error
+        raise UserError(NO_START.format(_last_line(folder / "spark.log") or first_line(error))) from error
 
 
 def _settings(spark: Spark, folder: Path) -> dict[str, str]:
-    return {
-        "spark.master": spark.master,
+    settings = {
         "spark.app.name": "transform",
         "spark.driver.memory": f"{count(spark.memory) // 2**20}m",
-        "spark.driver.host": LOOPBACK,
-        "spark.driver.bindAddress": LOOPBACK,
         "spark.driver.extraJavaOptions": f"{JAVA} -Djava.io.tmpdir={folder} -Dderby.system.home={folder}",
         "spark.local.dir": str(folder),
         "spark.log.level": "OFF",
@@ -127,8 +98,18 @@ def _settings(spark: Spark, folder: Path) -> dict[str, str]:
         "spark.sql.parquet.compression.codec": "snappy",
         "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
         "spark.sql.session.timeZone": "UTC",
-        "spark.sql.shuffle.partitions": "2",  # of one machine; adaptive execution joins the small ones
         "spark.sql.warehouse.dir": str(folder / "warehouse"),
+    }
+    return settings | (pods.settings(spark) if spark.on_cluster else _on_this_machine(spark))
+
+
+def _on_this_machine(spark: Spark) -> dict[str, str]:
+    os.environ["SPARK_LOCAL_IP"] = LOOPBACK
+    return {
+        "spark.master": spark.master,
+        "spark.driver.host": LOOPBACK,
+        "spark.driver.bindAddress": LOOPBACK,
+        "spark.sql.shuffle.partitions": "2",  # adaptive execution joins the small ones
     }
 
 
@@ -157,25 +138,6 @@ def _end(gateway: Any) -> None:
     gateway.proc.stdin.close()
     gateway.proc.wait()
     SparkContext._gateway = SparkContext._jvm = None
-
-
-@contextmanager
-def sentences(spark: Spark) -> Iterator[None]:
-    """Make what Spark says of an expression one sentence."""
-    from py4j.protocol import Py4JError
-    from pyspark.errors import PySparkException
-
-    try:
-        yield
-    except (PySparkException, Py4JError) as error:
-        if "OutOfMemoryError" in str(error) or "Java heap space" in str(error):
-            raise UserError(f"the tables do not fit into spark.memory {spark.memory}: set a greater one") from error
-        raise UserError(re.sub(r"^\[[A-Z_.0-9]+\] ", "", first_line(error))) from error
-
-
-def _type(kind: ibis.DataType) -> str:
-    """Return Spark's type, whose TIMESTAMP is an instant."""
-    return "TIMESTAMP_NTZ" if kind.is_timestamp() and kind.timezone is None else PySparkType.to_string(kind)
 
 
 def _last_line(log: Path) -> str:
