@@ -11,6 +11,9 @@ NETWORK = {  # a server that has gone without a word is noticed within a minute
     "keepalives_interval": 10,
     "keepalives_count": 3,
 }
+# Ends a statement within seconds when its client is gone, which else the server sees when it next sends rows: a count or a lock may take hours.
+# Of this transaction alone. Servers before 14, and those that are not on Linux, cannot.
+WATCH_CLIENT = "SELECT set_config(name, '2s', true) FROM pg_settings WHERE name = 'client_connection_check_interval' AND version() LIKE '%linux%'"
 
 
 def address(name: str, service: str | None, **more: Any) -> str:

@@ -21,7 +21,7 @@ from core.config import UseCase
 from core.configcheck import parse
 from core.errors import UserError
 from core.mlflow_api import TAG_LIMIT, NotFound, call, get_artifact, put_artifact
-from core.signals import heed_sigterm
+from core.signals import heed_sigterm, no_orphan
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 BATCH = 1000  # metrics of one call
@@ -111,19 +111,20 @@ def record(name: str, config: dict[str, Any]) -> Iterator[Run]:
     """
     run = None
     heed_sigterm()
-    try:
-        run = Run(name, parse(config), live=True)
-        yield run
-        run.close("FINISHED")
-        print(f"done: {run.summary}", flush=True)
-    except BaseException as error:
-        sentence = _sentence(error)
-        print(f"failed: {sentence}", flush=True)
-        if run:
-            _leave_behind(run, sentence, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
-        if isinstance(error, UserError | KeyboardInterrupt):
-            sys.exit(1)
-        raise
+    with no_orphan() as alone:
+        try:
+            run = Run(name, parse(config), live=True)
+            yield run
+            run.close("FINISHED")
+            print(f"done: {run.summary}", flush=True)
+        except BaseException as error:
+            sentence = _sentence(error)
+            print(f"failed: {sentence}", flush=True)
+            if run:
+                _leave_behind(run, sentence, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED", is_last=alone.is_set())
+            if isinstance(error, UserError | KeyboardInterrupt):
+                sys.exit(1)
+            raise
 
 
 def parent(usecase: UseCase) -> str:
@@ -249,11 +250,16 @@ def _sentence(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _leave_behind(run: Run, sentence: str, status: Status) -> None:
-    """Say in MLflow why the step failed, if MLflow can be reached: the step's own error is the one to show."""
+def _leave_behind(run: Run, sentence: str, status: Status, *, is_last: bool) -> None:
+    """Say in MLflow why the step failed, if MLflow can be reached: the step's own error is the one to show.
+
+    The last step ends the pipeline run, too: no report follows.
+    """
     try:
         run.tags["error"] = sentence
         run.close(status)
+        if is_last and not is_joined():
+            end(parent(run.usecase), status)
     except (UserError, NotFound) as error:
         print(f"not in MLflow either: {error}", flush=True)
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from core import processes
+from local import mlflow_server, s3
 from local import platform as embedded
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the pipelines' tasks have it; read when OpenMP is loaded
@@ -31,6 +33,15 @@ def pytest_configure(config: pytest.Config) -> None:
     command = [sys.executable, "-c", GUARDIAN]
     config.stash[GUARD] = subprocess.Popen(command, stdin=subprocess.PIPE, env=settings, cwd=config.rootpath, start_new_session=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a timeout clears up as Ctrl-C does
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Name the group of a test in its id, as xdist expects it: up to 3.8 it sets a field that pytest 9.2 does not read any more."""
+    for item in items if config.getoption("loadgroup", False) else []:
+        group = item.get_closest_marker("xdist_group")
+        if group and not item.nodeid.endswith(f"@{group.args[0]}"):
+            item._id = type(item._id).parse(f"{item.nodeid}@{group.args[0]}")
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
@@ -71,7 +82,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "my home"
     monkeypatch.setenv("MLOPS_HOME", str(folder))
     yield folder
+    kill_servers(folder)
     embedded.down()
+
+
+def kill_servers(home: Path) -> None:
+    """Kill the platform's servers of this folder: asked to end while it starts, MLflow goes on importing for up to 10 seconds."""
+    for mark in (s3.mark(home / "s3"), mlflow_server.mark(home / "mlflow")):
+        for server in processes.find(mark):
+            processes.stop(server, seconds=0)
 
 
 def _is_worker(config: pytest.Config) -> bool:

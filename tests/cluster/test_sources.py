@@ -47,13 +47,24 @@ def server(node: Cluster) -> Iterator[Cluster]:
 
 def _pod() -> Object:
     probe = {"exec": {"command": ["psql", "-U", "postgres", "-h", "127.0.0.1", "-c", "SELECT 1"]}, "periodSeconds": 1}
-    variables = [{"name": "POSTGRES_PASSWORD", "value": PASSWORD}, {"name": "PGPASSWORD", "value": PASSWORD}]
-    container = {"name": "postgres", "image": "localhost/postgres:local", "imagePullPolicy": "Never", "env": variables, "readinessProbe": probe}
+    variables = {"POSTGRES_PASSWORD": PASSWORD, "PGPASSWORD": PASSWORD, "PGDATA": "/data/server"}
+    container = {
+        "name": "postgres",
+        "image": "localhost/postgres:local",
+        "imagePullPolicy": "Never",
+        "env": [{"name": name, "value": value} for name, value in variables.items()],
+        "readinessProbe": probe,
+        "volumeMounts": [{"name": "data", "mountPath": "/data"}, {"name": "socket", "mountPath": "/var/run/postgresql"}],
+    }
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": SERVER, "namespace": SPACE, "labels": {"run": SERVER}},
-        "spec": {"containers": [container], "terminationGracePeriodSeconds": 1},
+        "spec": {
+            "containers": [container],
+            "volumes": [{"name": name, "emptyDir": {}} for name in ("data", "socket")],
+            "terminationGracePeriodSeconds": 1,
+        },
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -71,6 +72,7 @@ class ProcessBench:
         record = Path(os.environ["MLOPS_HOME"], "serving", f"{self.name}{STARTING}")
         while not record.exists():
             assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.02)
         return begun
 
     def resume(self) -> str:

@@ -26,6 +26,7 @@ from core.processes import Process
 from core.storage import BUCKETS
 from local import mlflow_server, ports, s3, state
 from local.platform import Platform, down, environment, status, up
+from tests.conftest import kill_servers
 
 UP = "from local.platform import up; p = up(wait=False); print(p.s3.pid, p.mlflow.pid)"
 
@@ -384,6 +385,7 @@ def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("MLOPS_HOME", str(folder / "home"))
     yield folder
     subprocess.run(["mount", "-o", "remount,rw", str(folder)], check=True)
+    kill_servers(folder / "home")
     down()
     subprocess.run(["umount", str(folder)], check=True)
 

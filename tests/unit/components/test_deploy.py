@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -14,8 +15,10 @@ import requests
 from components.deploy.deploy import deploy, serve
 from components.deploy.local import STARTING, LocalDeployer, Served, start, stop
 from components.deploy.smoke import replay
-from core.bundle import Bundle
+from components.register.export import export
+from core.bundle import Bundle, load_model
 from core.config import Serving
+from core.engines import OnnxEngine
 from core.errors import UserError
 from core.processes import free_port
 from core.tracking import Run
@@ -26,6 +29,13 @@ pytest.register_assert_rewrite("tests.deployer.contract")
 
 from tests.deployer.contract import Bench, Contract  # noqa: E402
 from tests.deployer.processes import ProcessBench, wrong  # noqa: E402
+
+
+@pytest.fixture
+def bundle(bundle: Bundle) -> Bundle:
+    """The served form for ONNX Runtime: its server starts in a quarter of the time of scikit-learn's."""
+    graph = export(load_model(bundle.model), bundle.manifest.inputs)
+    return replace(bundle, manifest=replace(bundle.manifest, engine=OnnxEngine.name), **graph._asdict())
 
 
 @pytest.fixture
@@ -138,21 +148,16 @@ def test_without_a_champion_nothing_serves_also_not_what_a_killed_deployer_left(
     assert not psutil.pid_exists(left.process.pid)
 
 
-@pytest.mark.parametrize(
-    ("asked", "sentence"),
-    [
-        pytest.param(
-            "1", r"answers otherwise than in training: row 0: predict [01] where training gave [01]; row 1: .* and 37 more", id="other answers"
-        ),
-        pytest.param("2", r"refuses the golden rows: .*2", id="another version"),
-        pytest.param("nowhere", r"does not answer the smoke test: ConnectionError", id="no server"),
-    ],
-)
-def test_the_smoke_test_tells_what_a_server_answers(name: str, bundle: Bundle, asked: str, sentence: str) -> None:
+def test_the_smoke_test_tells_what_a_server_answers(name: str, bundle: Bundle) -> None:
     deploy(step(name), models.published(bundle).version)
     served = serving(name)
-    address = served.address if asked != "nowhere" else f"http://127.0.0.1:{free_port()}"
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    other_answers = r"answers otherwise than in training: row 0: predict [01] where training gave [01]; row 1: .* and 37 more"
 
     replay(served.address, bundle, served.version)
-    with pytest.raises(UserError, match=rf"^version {asked} of {name} {sentence}$"):
-        replay(address, wrong(bundle), asked)
+    with pytest.raises(UserError, match=rf"^version 1 of {name} {other_answers}$"):
+        replay(served.address, wrong(bundle), "1")
+    with pytest.raises(UserError, match=rf"^version 2 of {name} refuses the golden rows: .*2$"):
+        replay(served.address, wrong(bundle), "2")
+    with pytest.raises(UserError, match=rf"^version nowhere of {name} does not answer the smoke test: ConnectionError$"):
+        replay(nowhere, wrong(bundle), "nowhere")

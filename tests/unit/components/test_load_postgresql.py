@@ -6,6 +6,7 @@ import datetime
 import decimal
 import threading
 import uuid
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,14 @@ def server(postgresql: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
 
 
 @pytest.fixture
-def schema(server: Server) -> str:
+def schema(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A schema that no other test uses."""
     name = f'Load "{uuid.uuid4().hex[:8]}'.replace('"', "")
     execute(f'CREATE SCHEMA "{name}"')
-    return name
+    yield name
+    for variable, value in server.environment().items():  # a test may have become another user
+        monkeypatch.setenv(variable, value)
+    execute(f'DROP SCHEMA "{name}" CASCADE')
 
 
 @pytest.fixture
@@ -334,3 +338,4 @@ def test_a_table_without_a_schema_is_that_of_the_search_path(server: Server, fir
     subject.send(PostgresqlTarget(kind="postgresql", table=name), first)
 
     assert execute(f"SELECT count(*) FROM public.{name}") == [(3,)]
+    execute(f"DROP TABLE public.{name}, public.mlops_loads")  # other tests count the database's tables

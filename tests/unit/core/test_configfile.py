@@ -205,6 +205,7 @@ BROKEN = [
 ]
 
 
+@pytest.mark.xdist_group("refusals")
 @pytest.mark.parametrize(("name", "config", "code", "sentence"), BROKEN)
 def test_a_broken_use_case_is_refused_with_its_file(refusals: dict[str, str], name: str, config: str, code: str, sentence: str) -> None:
     said = refusals[name]

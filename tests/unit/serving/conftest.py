@@ -11,7 +11,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from tests.unit.serving.models import Trained, columns_of, publish, trained
-from tests.unit.serving.servers import Launcher, Running
+from tests.unit.serving.servers import ONNX, SCIKIT_LEARN, Launcher, Running
 
 
 @pytest.fixture(scope="session")
@@ -47,30 +47,30 @@ def launcher(platform: object, tmp_path_factory: pytest.TempPathFactory) -> Iter
     launcher.close()
 
 
-@pytest.fixture(scope="session", params=["onnx", "scikit-learn"])
+@pytest.fixture(scope="session", params=[ONNX, SCIKIT_LEARN])
 def engine(request: pytest.FixtureRequest) -> str:
     """Both, one after the other: whatever a server is asked, they answer alike."""
     return str(request.param)
 
 
 @pytest.fixture(scope="session")
-def running(launcher: Launcher, wine: Trained, late: Trained, diabetes: Trained) -> dict[tuple[str, str], Running]:
-    """All at once: they start side by side."""
-    bundles = [bundle for model in (wine, late, diabetes) for bundle in model.bundles()]
-    started = [(bundle.manifest, launcher.start(*publish(bundle), name=bundle.manifest.name)) for bundle in bundles]
-    return {(manifest.name, manifest.engine): server.wait_until_ready() for manifest, server in started}
+def running(launcher: Launcher, wine: Trained, late: Trained, diabetes: Trained, engine: str) -> dict[str, Running]:
+    """The three models, by one engine. All at once: they start side by side."""
+    bundles = [next(bundle for bundle in model.bundles() if bundle.manifest.engine == engine) for model in (wine, late, diabetes)]
+    started = {bundle.manifest.name: launcher.start(*publish(bundle), name=bundle.manifest.name) for bundle in bundles}
+    return {name: server.wait_until_ready() for name, server in started.items()}
 
 
 @pytest.fixture(scope="session")
-def wine_server(running: dict[tuple[str, str], Running], engine: str) -> Running:
-    return running["wine", engine]
+def wine_server(running: dict[str, Running]) -> Running:
+    return running["wine"]
 
 
 @pytest.fixture(scope="session")
-def late_server(running: dict[tuple[str, str], Running], engine: str) -> Running:
-    return running["late", engine]
+def late_server(running: dict[str, Running]) -> Running:
+    return running["late"]
 
 
 @pytest.fixture(scope="session")
-def diabetes_server(running: dict[tuple[str, str], Running], engine: str) -> Running:
-    return running["diabetes", engine]
+def diabetes_server(running: dict[str, Running]) -> Running:
+    return running["diabetes"]

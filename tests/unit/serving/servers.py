@@ -14,7 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
+import pytest
+
+from tests.unit.serving import web
+
+# The fixture `engine`: what asks for one engine runs in one worker, which starts the servers of no other.
+ONNX, SCIKIT_LEARN = (pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("onnx", "scikit-learn"))
 
 
 @dataclass
@@ -31,7 +36,7 @@ class Running:
     def wait_until_ready(self) -> Running:
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline and self.process.poll() is None:
-            if httpx.get(f"{self.url}/v2/health/ready").status_code == 200:
+            if web.get(f"{self.url}/v2/health/ready").status_code == 200:
                 return self
             time.sleep(0.05)
         raise AssertionError(f"not ready: {self.text()}")

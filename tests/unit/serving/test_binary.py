@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.unit.serving import web
 from tests.unit.serving.bodies import DTYPES, Rows, binary, dump, joined, parted, tensors
 from tests.unit.serving.models import Trained
 from tests.unit.serving.servers import Running
@@ -21,7 +22,7 @@ FIRST, *OTHERS = tensors(ROWS)
 
 
 def post(server: Running, content: bytes, headers: dict[str, str], model: str = "wine") -> httpx.Response:
-    return httpx.post(f"{server.url}/v2/models/{model}/infer", content=content, headers=headers)
+    return web.post(f"{server.url}/v2/models/{model}/infer", content=content, headers=headers)
 
 
 def answer(response: httpx.Response) -> dict[str, Any]:
@@ -96,7 +97,7 @@ def test_binary_tensors_and_json_ones_mix(wine_server: Running, wine: Trained, c
 def test_an_output_is_binary_if_that_is_asked_for(
     wine_server: Running, wine: Trained, more: dict[str, Any], are_binary: tuple[bool | None, bool | None]
 ) -> None:
-    response = httpx.post(f"{wine_server.url}/v2/models/wine/infer", json={"inputs": tensors(ROWS), **more})
+    response = web.post(f"{wine_server.url}/v2/models/wine/infer", json={"inputs": tensors(ROWS), **more})
 
     document, given = parted(response.content, response.headers)
     kinds = {output["name"]: "data" not in output for output in document["outputs"]}
@@ -203,7 +204,7 @@ def test_a_header_length_that_lies_is_refused(wine_server: Running, length: str 
 def test_a_tensor_without_data_needs_the_header(wine_server: Running) -> None:
     body = {"inputs": [first("FP64", 16), *OTHERS]}
 
-    response = httpx.post(f"{wine_server.url}/v2/models/wine/infer", json=body)
+    response = web.post(f"{wine_server.url}/v2/models/wine/infer", json=body)
 
     assert response.status_code == 400
     assert response.json()["error"] == "column alcohol: binary data need the header Inference-Header-Content-Length"

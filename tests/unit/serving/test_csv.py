@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.unit.serving import web
 from tests.unit.serving.bodies import table
 from tests.unit.serving.models import Trained
 from tests.unit.serving.servers import Running
@@ -15,7 +16,7 @@ NAMES = "alcohol,proline,hue,region"
 
 
 def send(server: Running, body: str | bytes, kind: str = "text/csv") -> httpx.Response:
-    return httpx.post(f"{server.url}/invocations", content=body, headers={"content-type": kind})
+    return web.post(f"{server.url}/invocations", content=body, headers={"content-type": kind})
 
 
 @pytest.mark.parametrize("kind", ["text/csv", "text/csv; charset=utf-8", "Text/CSV; header=present; charset=UTF-8"])
@@ -93,7 +94,7 @@ def test_a_malformed_table_is_refused_with_its_place(wine_server: Running, body:
 
 @pytest.mark.parametrize("path", ["/v2/models/wine/infer", "/v1/models/wine:predict"])
 def test_csv_is_mlflows_alone(wine_server: Running, path: str) -> None:
-    response = httpx.post(wine_server.url + path, content=f"{NAMES}\n13,900,1,n\n", headers={"content-type": "text/csv"})
+    response = web.post(wine_server.url + path, content=f"{NAMES}\n13,900,1,n\n", headers={"content-type": "text/csv"})
 
     assert response.status_code == 415
     assert "send Content-Type: application/json" in response.json()["error"]

@@ -7,12 +7,12 @@ from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urljoin
 
-import httpx
 import orjson
 import pytest
 import schemathesis
 from jsonschema import Draft202012Validator
 
+from tests.unit.serving import web
 from tests.unit.serving.models import Trained, publish
 from tests.unit.serving.servers import HeldStorage, Launcher, Running
 
@@ -40,7 +40,7 @@ class Page(HTMLParser):
 
 @BELOW
 def test_the_description_is_openapi_of_this_model(wine_server: Running, engine: str, below: str) -> None:
-    document = httpx.get(f"{wine_server.url}{below}/openapi.json").json()
+    document = web.get(f"{wine_server.url}{below}/openapi.json").json()
 
     schemathesis.openapi.from_dict(document).validate()
     assert document["openapi"].startswith("3.1")
@@ -53,12 +53,12 @@ def test_the_description_is_openapi_of_this_model(wine_server: Running, engine: 
 
 @BELOW
 def test_the_examples_are_answered_as_the_description_says(wine_server: Running, wine: Trained, below: str) -> None:
-    document = httpx.get(f"{wine_server.url}{below}/openapi.json").json()
+    document = web.get(f"{wine_server.url}{below}/openapi.json").json()
     posts = {path: methods["post"] for path, methods in document["paths"].items() if "post" in methods}
 
     for path, operation in posts.items():
         body = operation["requestBody"]["content"]["application/json"]["example"]
-        response = httpx.post(urljoin(f"{wine_server.url}{below}/openapi.json", document["servers"][0]["url"]).rstrip("/") + path, json=body)
+        response = web.post(urljoin(f"{wine_server.url}{below}/openapi.json", document["servers"][0]["url"]).rstrip("/") + path, json=body)
 
         schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
         Draft202012Validator({**schema, "components": document["components"]}).validate(response.json())
@@ -69,9 +69,9 @@ def test_the_examples_are_answered_as_the_description_says(wine_server: Running,
 
 @BELOW
 def test_every_get_of_the_description_answers(wine_server: Running, below: str) -> None:
-    document = httpx.get(f"{wine_server.url}{below}/openapi.json").json()
+    document = web.get(f"{wine_server.url}{below}/openapi.json").json()
 
-    statuses = {path: httpx.get(wine_server.url + below + path).status_code for path, methods in document["paths"].items() if "get" in methods}
+    statuses = {path: web.get(wine_server.url + below + path).status_code for path, methods in document["paths"].items() if "get" in methods}
 
     assert len(statuses) >= 8
     assert set(statuses.values()) == {200}
@@ -79,17 +79,17 @@ def test_every_get_of_the_description_answers(wine_server: Running, below: str) 
 
 @BELOW
 def test_the_page_needs_nothing_from_outside(wine_server: Running, below: str) -> None:
-    text = httpx.get(f"{wine_server.url}{below}/docs").raise_for_status().text
+    text = web.get(f"{wine_server.url}{below}/docs").raise_for_status().text
     page = Page(text)
 
     assert re.findall(r"(?:https?:)?//[\w.]+|@import|url\(", re.sub(r'"[^"]*"(?=[,:\]}])', "", text)) == []
     assert not set(page.tags) & {"img", "link", "iframe", "object", "embed", "base"}
     assert page.links == ["openapi.json"]
-    assert httpx.get(urljoin(f"{wine_server.url}{below}/docs", page.links[0])).status_code == 200
+    assert web.get(urljoin(f"{wine_server.url}{below}/docs", page.links[0])).status_code == 200
 
 
 def test_the_page_shows_columns_answers_and_requests(wine_server: Running, engine: str) -> None:
-    response = httpx.get(f"{wine_server.url}/docs")
+    response = web.get(f"{wine_server.url}/docs")
     page = Page(response.text)
 
     assert response.headers["content-type"] == "text/html; charset=utf-8"
@@ -100,10 +100,10 @@ def test_the_page_shows_columns_answers_and_requests(wine_server: Running, engin
 
 
 def test_the_examples_of_the_page_work_where_the_page_sends_them(wine_server: Running) -> None:
-    text = httpx.get(f"{wine_server.url}/wine/docs").text
+    text = web.get(f"{wine_server.url}/wine/docs").text
     examples: dict[str, Any] = orjson.loads(re.findall(r"const examples = (\{.*\}), get =", text)[0])
 
-    answers = {path: httpx.post(urljoin(f"{wine_server.url}/wine/docs", path), json=body).status_code for path, body in examples.items()}
+    answers = {path: web.post(urljoin(f"{wine_server.url}/wine/docs", path), json=body).status_code for path, body in examples.items()}
 
     assert answers == dict.fromkeys(["invocations", "v2/models/wine/infer", "v1/models/wine:predict"], 200)
 
@@ -114,7 +114,7 @@ def test_a_name_and_a_column_cannot_break_the_page(launcher: Launcher, wine: Tra
     golden = type(wine.bundle.golden)(rows, wine.answer(rows, "predict"), wine.answer(rows))
     server = launcher.start(*publish(type(wine.onnx)(wine.onnx.manifest, golden, wine.onnx.model, wine.onnx.onnx)), name=name).wait_until_ready()
 
-    text = httpx.get(f"{server.url}/docs").raise_for_status().text
+    text = web.get(f"{server.url}/docs").raise_for_status().text
 
     assert text.count("</script>") == 1
     assert "<h1>a&amp;b</h1>" in text
@@ -124,6 +124,6 @@ def test_a_name_and_a_column_cannot_break_the_page(launcher: Launcher, wine: Tra
 def test_a_server_that_loads_describes_nothing(launcher: Launcher, wine: Trained, path: str) -> None:
     server = launcher.start(*publish(wine.onnx), environment={"AWS_ENDPOINT_URL_S3": HeldStorage().url})
 
-    response = httpx.get(server.url + path)
+    response = web.get(server.url + path)
 
     assert (response.status_code, response.headers["retry-after"]) == (503, "1")

@@ -14,8 +14,9 @@ import httpx
 import orjson
 import pytest
 
+from tests.unit.serving import web
 from tests.unit.serving.models import Trained, publish
-from tests.unit.serving.servers import HeldStorage, Launcher, Running
+from tests.unit.serving.servers import ONNX, HeldStorage, Launcher, Running
 
 SECONDS = 3
 
@@ -36,7 +37,7 @@ class Seen:
 def ask(old: Running, new: Running, body: dict[str, object], pause: float, until: float) -> Seen:
     """Ask on one connection after the other; one that closes is followed by one to the next server, as a Service does it."""
     seen = Seen([], 0)
-    with httpx.Client(base_url=old.url) as to_old, httpx.Client(base_url=new.url) as to_new:
+    with web.client(base_url=old.url) as to_old, web.client(base_url=new.url) as to_new:
         client = to_old
         while time.monotonic() < until:
             response = client.post("/invocations", json=body)
@@ -48,6 +49,7 @@ def ask(old: Running, new: Running, body: dict[str, object], pause: float, until
     return seen
 
 
+@pytest.mark.parametrize("engine", [ONNX], indirect=True)
 def test_no_client_that_keeps_its_connection_loses_a_request(launcher: Launcher, wine: Trained, wine_server: Running) -> None:
     server = leaving(launcher, wine)
     end = time.monotonic() + SECONDS + 2
@@ -70,7 +72,7 @@ def test_a_draining_server_accepts_and_answers_and_is_not_ready(launcher: Launch
 
     server.process.send_signal(signal.SIGTERM)
     time.sleep(0.2)
-    with httpx.Client(base_url=server.url) as client:
+    with web.client(base_url=server.url) as client:
         responses = [client.get(path) for path in paths]
         answers = [client.post("/invocations", json={"instances": wine.rows(number)}) for number in range(20)]
 
@@ -105,7 +107,7 @@ def test_a_request_in_flight_at_the_end_is_answered(launcher: Launcher, wine: Tr
         server.process.send_signal(signal.SIGTERM)
         time.sleep(SECONDS + 1)
         with pytest.raises(httpx.ConnectError):
-            httpx.get(server.url)
+            web.get(server.url)
         client.sendall(body[20:])
         answer = b"".join(iter(partial(client.recv, 65536), b""))
 
@@ -129,7 +131,7 @@ def test_a_second_signal_ends_it_at_once(launcher: Launcher, wine: Trained, seco
 
 def test_a_server_that_hangs_while_it_loads_ends(launcher: Launcher, wine: Trained) -> None:
     server = launcher.start(*publish(wine.onnx), environment={"AWS_ENDPOINT_URL_S3": HeldStorage().url})
-    httpx.get(f"{server.url}/v2/health/live").raise_for_status()
+    web.get(f"{server.url}/v2/health/live").raise_for_status()
 
     server.process.send_signal(signal.SIGTERM)
 

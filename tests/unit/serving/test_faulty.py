@@ -19,6 +19,7 @@ import pytest
 
 from core import storage
 from core.bundle import digest, pack
+from tests.unit.serving import web
 from tests.unit.serving.models import Trained
 from tests.unit.serving.servers import Launcher, Running
 
@@ -63,6 +64,7 @@ def test_it_crashes_at_its_start(faulty: Environment) -> None:
     assert (done.returncode, done.stderr) == (1, "error: this server crashes at its start\n")
 
 
+@pytest.mark.slow
 def test_it_crashes_ten_seconds_after_it_was_ready(launcher: Launcher, faulty: Environment, wine: Trained) -> None:
     server = launcher.launch([], faulty("faults/crash-after-10s")).wait_until_ready()
 
@@ -79,8 +81,8 @@ def test_it_is_never_ready(launcher: Launcher, faulty: Environment) -> None:
 
     time.sleep(4)
 
-    assert httpx.get(f"{server.url}/v2/health/ready").status_code == 503
-    assert httpx.get(f"{server.url}/v2/health/live").status_code == 200
+    assert web.get(f"{server.url}/v2/health/ready").status_code == 503
+    assert web.get(f"{server.url}/v2/health/live").status_code == 200
 
 
 def test_its_answers_are_wrong(launcher: Launcher, faulty: Environment, wine: Trained) -> None:
@@ -110,14 +112,14 @@ def test_its_answers_take_a_minute(launcher: Launcher, faulty: Environment, wine
     with pytest.raises(httpx.ReadTimeout):
         ask(server, wine)
 
-    assert httpx.get(f"{server.url}/v2/health/ready").status_code == 200
+    assert web.get(f"{server.url}/v2/health/ready").status_code == 200
 
 
 def test_it_names_another_version(launcher: Launcher, faulty: Environment, wine: Trained) -> None:
     server = launcher.launch([], faulty("faults/wrong-version")).wait_until_ready()
 
     answer = ask(server, wine)
-    header = httpx.get(f"{server.url}/v2").headers["x-model-version"]
+    header = web.get(f"{server.url}/v2").headers["x-model-version"]
 
     assert (answer["model_version"], header) == ("30", "30")
     assert wine.same(probabilities(answer), wine.rows(*range(5)))
@@ -151,7 +153,7 @@ def ask(server: Running, wine: Trained) -> dict[str, Any]:
     inputs = [
         {"name": name, "shape": [5], "datatype": "BYTES" if name == "region" else "FP64", "data": [row[name] for row in rows]} for name in rows[0]
     ]
-    response = httpx.post(f"{server.url}/v2/models/wine/versions/3/infer", content=orjson.dumps({"inputs": inputs}), timeout=3)
+    response = web.post(f"{server.url}/v2/models/wine/versions/3/infer", content=orjson.dumps({"inputs": inputs}), timeout=3)
     document: dict[str, Any] = response.raise_for_status().json()
     return document
 

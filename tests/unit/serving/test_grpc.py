@@ -17,6 +17,8 @@ from tests.unit.serving.models import Trained
 from tests.unit.serving.rpcs import FIELDS, inputs, known, request, start, stub, values
 from tests.unit.serving.servers import Launcher
 
+pytestmark = pytest.mark.xdist_group("grpc")  # its four servers are started once
+
 Addresses = dict[tuple[str, str], str]
 
 

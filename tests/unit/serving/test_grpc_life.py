@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc  # type: ignore[import-untyped]
-import httpx
 import psutil
 import pytest
 import tritonclient.grpc as triton
 from tritonclient.grpc import service_pb2
 
+from tests.unit.serving import web
 from tests.unit.serving.bodies import tensors
 from tests.unit.serving.models import Trained, publish
 from tests.unit.serving.rpcs import INFER, Switch, free_port, refusal, request, start, stub, values
@@ -101,7 +101,7 @@ def test_a_port_that_another_of_these_servers_has_is_taken(launcher: Launcher, w
 def test_a_server_is_alive_before_it_is_ready(launcher: Launcher, wine: Trained) -> None:
     held = HeldStorage()
     server, address = start(launcher, wine.onnx, AWS_ENDPOINT_URL_S3=held.url)
-    httpx.get(f"{server.url}/v2/health/live").raise_for_status()
+    web.get(f"{server.url}/v2/health/live").raise_for_status()
 
     with triton.InferenceServerClient(address) as client, stub(address) as service:
         before = client.is_server_live(), client.is_server_ready(), client.is_model_ready("wine")

@@ -12,11 +12,11 @@ from contextlib import AsyncExitStack
 
 import grpc  # type: ignore[import-untyped]
 import grpc.aio  # type: ignore[import-untyped]
-import httpx
 import psutil
 import pytest
 from tritonclient.grpc import service_pb2
 
+from tests.unit.serving import web
 from tests.unit.serving.bodies import tensors
 from tests.unit.serving.models import Trained
 from tests.unit.serving.rpcs import INFER, refusal, request, start, stub, values
@@ -136,7 +136,7 @@ def test_clients_that_send_nothing_are_cut_off_and_keep_nobody_from_asking(serve
 
 
 def slow_clients(server: Running) -> float:
-    (found,) = re.findall(r"^model_slow_clients_total (.*)$", httpx.get(f"{server.url}/metrics").text, re.MULTILINE)
+    (found,) = re.findall(r"^model_slow_clients_total (.*)$", web.get(f"{server.url}/metrics").text, re.MULTILINE)
     return float(found)
 
 

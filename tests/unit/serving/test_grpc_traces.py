@@ -7,13 +7,13 @@ import signal
 from typing import Any
 
 import grpc  # type: ignore[import-untyped]
-import httpx
 import orjson
 import pyarrow.parquet as pq
 import pytest
 from tritonclient.grpc import service_pb2
 
 from core.storage import client
+from tests.unit.serving import web
 from tests.unit.serving.bodies import tensors
 from tests.unit.serving.models import Trained
 from tests.unit.serving.rpcs import INFER, known, request, start, stub
@@ -33,7 +33,7 @@ def test_who_asks_can_find_the_rpc_again(launcher: Launcher, wine: Trained) -> N
         with pytest.raises(grpc.RpcError) as refused:
             service.ModelInfer(request([]), metadata=tracing)
         _, asked = service.ServerLive.with_call(service_pb2.ServerLiveRequest(), metadata=tracing)
-    metrics = httpx.get(f"{server.url}/metrics").text
+    metrics = web.get(f"{server.url}/metrics").text
 
     expected = {"traceparent": TRACE, "x-request-id": "r-7", "x-model-version": "3", "x-model-engine": "onnx"}
     assert dict(call.trailing_metadata()) == dict(refused.value.trailing_metadata()) == dict(asked.trailing_metadata()) == expected

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.unit.serving import web
 from tests.unit.serving.models import Trained
 from tests.unit.serving.servers import Running
 
@@ -20,7 +21,7 @@ JSON = {"content-type": "application/json"}
 
 @pytest.mark.parametrize("path", ["/v3", "/v2/", "/v2/models", "/v1", "/invocations/x"])
 def test_an_unknown_route_is_not_found(wine_server: Running, path: str) -> None:
-    response = httpx.get(wine_server.url + path)
+    response = web.get(wine_server.url + path)
 
     assert response.status_code == 404
     assert response.json() == {"error": f"there is no {path} here"}
@@ -28,7 +29,7 @@ def test_an_unknown_route_is_not_found(wine_server: Running, path: str) -> None:
 
 @pytest.mark.parametrize(("method", "path"), [("GET", "/invocations"), ("GET", "/v2/models/wine/infer"), ("POST", "/v2"), ("DELETE", "/ping")])
 def test_another_method_is_not_allowed(wine_server: Running, method: str, path: str) -> None:
-    response = httpx.request(method, wine_server.url + path)
+    response = web.request(method, wine_server.url + path)
 
     assert response.status_code == 405
     assert response.json() == {"error": f"{method} is not for {path}"}
@@ -46,7 +47,7 @@ def test_another_method_is_not_allowed(wine_server: Running, method: str, path: 
     ],
 )
 def test_another_content_type_is_not_supported(wine_server: Running, headers: dict[str, str]) -> None:
-    response = httpx.post(f"{wine_server.url}/invocations", content=gzip.compress(b"{}"), headers=headers)
+    response = web.post(f"{wine_server.url}/invocations", content=gzip.compress(b"{}"), headers=headers)
 
     assert response.status_code == 415
     assert response.json()["message"]
@@ -56,7 +57,7 @@ def test_another_content_type_is_not_supported(wine_server: Running, headers: di
 def test_a_body_over_the_limit_is_refused(wine_server: Running, chunked: bool) -> None:
     body = b" " * (17 * 1024**2)
 
-    response = httpx.post(f"{wine_server.url}/invocations", content=iter([body]) if chunked else body, headers=JSON)
+    response = web.post(f"{wine_server.url}/invocations", content=iter([body]) if chunked else body, headers=JSON)
 
     assert response.status_code == 413
     assert "larger than 16 MB" in response.json()["message"]
@@ -68,7 +69,7 @@ def test_a_body_over_the_limit_is_refused(wine_server: Running, chunked: bool) -
     ids=["empty", "blank", "half", "not utf-8", "infinity", "NaN in half a text", "infinite", "deep", "surrogate"],
 )
 def test_a_body_that_is_not_json_is_refused(wine_server: Running, body: bytes) -> None:
-    response = httpx.post(f"{wine_server.url}/v2/models/wine/infer", content=body, headers=JSON)
+    response = web.post(f"{wine_server.url}/v2/models/wine/infer", content=body, headers=JSON)
 
     assert response.status_code == 400
     assert response.json()["error"].startswith("the body is ")
@@ -77,14 +78,14 @@ def test_a_body_that_is_not_json_is_refused(wine_server: Running, body: bytes) -
 def test_rows_that_scikit_learn_cannot_take_are_the_clients(late_server: Running, late: Trained) -> None:
     huge = {**late.rows(1)[0], "alcohol": 1.7e308, "hue": -1.7e308}
 
-    response = httpx.post(f"{late_server.url}/invocations", json={"instances": [huge, huge]})
+    response = web.post(f"{late_server.url}/invocations", json={"instances": [huge, huge]})
 
     assert response.status_code == 400
     assert response.json()["message"].startswith("the model refuses these rows: ")
 
 
 def test_concurrent_requests_get_their_own_rows(wine_server: Running, wine: Trained) -> None:
-    with httpx.Client(base_url=wine_server.url) as client, ThreadPoolExecutor(8) as threads:
+    with web.client(base_url=wine_server.url) as client, ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda number: ask(client, wine.rows(number)), range(178)))
 
     assert wine.same([answer[0] for answer in answers], wine.rows(*range(178)))
@@ -93,7 +94,7 @@ def test_concurrent_requests_get_their_own_rows(wine_server: Running, wine: Trai
 def test_a_malformed_request_does_not_harm_its_neighbours(wine_server: Running, wine: Trained) -> None:
     good, bad = wine.rows(5), [{"alcohol": "x"}]
 
-    with httpx.Client(base_url=wine_server.url) as client, ThreadPoolExecutor(8) as threads:
+    with web.client(base_url=wine_server.url) as client, ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda number: ask(client, bad if number % 3 == 0 else good), range(60)))
 
     assert wine.same([answer[0] for number, answer in enumerate(answers) if number % 3], good * 40)
@@ -102,7 +103,7 @@ def test_a_malformed_request_does_not_harm_its_neighbours(wine_server: Running, 
 def test_health_is_quick_while_long_requests_run(wine_server: Running, wine: Trained) -> None:
     body, probe = orjson.dumps({"instances": wine.rows(0) * 100_000}), 1.0
 
-    with httpx.Client(base_url=wine_server.url, timeout=60) as client, ThreadPoolExecutor(4) as threads:
+    with web.client(base_url=wine_server.url, timeout=60) as client, ThreadPoolExecutor(4) as threads:
         long = [threads.submit(client.post, "/invocations", content=body, headers=JSON) for _ in range(8)]
         seconds = [client.get("/v2/health/ready").raise_for_status().elapsed.total_seconds() for _ in iter(lambda: long[-1].done(), True)]
 
@@ -142,5 +143,5 @@ def test_no_json_is_answered_by_a_server_error(wine_server: Running, http: httpx
 
 @pytest.fixture(scope="session")
 def http() -> Any:
-    with httpx.Client() as client:
+    with web.client() as client:
         yield client

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.unit.serving import web
 from tests.unit.serving.models import Trained, publish
 from tests.unit.serving.servers import HeldStorage, Launcher, Running
 
@@ -14,7 +15,7 @@ PREDICT = "/v1/models/wine:predict"
 
 
 def predict(server: Running, body: Any, path: str = PREDICT) -> httpx.Response:
-    return httpx.post(server.url + path, json=body)
+    return web.post(server.url + path, json=body)
 
 
 @pytest.mark.parametrize("below", ["", "/wine"])
@@ -38,7 +39,7 @@ def test_labels_and_numbers_keep_their_type(late_server: Running, late: Trained,
 
 
 def test_the_models_are_listed_and_the_model_is_ready(wine_server: Running) -> None:
-    models, model = httpx.get(f"{wine_server.url}/v1/models"), httpx.get(f"{wine_server.url}/v1/models/wine")
+    models, model = web.get(f"{wine_server.url}/v1/models"), web.get(f"{wine_server.url}/v1/models/wine")
 
     assert (models.status_code, models.json()) == (200, {"models": ["wine"]})
     assert (model.status_code, model.json()) == (200, {"name": "wine", "ready": True})
@@ -47,7 +48,7 @@ def test_the_models_are_listed_and_the_model_is_ready(wine_server: Running) -> N
 def test_a_model_that_loads_is_not_ready(launcher: Launcher, wine: Trained) -> None:
     server = launcher.start(*publish(wine.onnx), environment={"AWS_ENDPOINT_URL_S3": HeldStorage().url})
 
-    model, refused = httpx.get(f"{server.url}/v1/models/wine"), predict(server, {"instances": wine.rows(0)})
+    model, refused = web.get(f"{server.url}/v1/models/wine"), predict(server, {"instances": wine.rows(0)})
 
     assert model.json() == {"name": "wine", "ready": False}
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
@@ -57,7 +58,7 @@ def test_a_model_that_loads_is_not_ready(launcher: Launcher, wine: Trained) -> N
     ("method", "path"), [("GET", "/v1/models/other"), ("POST", "/v1/models/other:predict"), ("POST", "/v1/models/wine/versions/3:predict")]
 )
 def test_another_model_is_not_found(wine_server: Running, method: str, path: str) -> None:
-    response = httpx.request(method, wine_server.url + path, json={"instances": [[1]]} if method == "POST" else None)
+    response = web.request(method, wine_server.url + path, json={"instances": [[1]]} if method == "POST" else None)
 
     assert response.status_code == 404
     assert response.json().keys() == {"error"}

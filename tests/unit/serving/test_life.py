@@ -10,12 +10,12 @@ import time
 from dataclasses import replace
 from functools import partial
 
-import httpx
 import orjson
 import pytest
 
 from core import storage
 from core.bundle import digest
+from tests.unit.serving import web
 from tests.unit.serving.models import Trained, publish, wrong_golden
 from tests.unit.serving.servers import HeldStorage, Launcher, Running
 
@@ -118,15 +118,15 @@ def test_a_server_is_alive_before_it_is_ready(launcher: Launcher, wine: Trained)
     held = HeldStorage()
     server = launcher.start(*publish(wine.onnx), environment={"AWS_ENDPOINT_URL_S3": held.url})
 
-    live, ready = httpx.get(f"{server.url}/v2/health/live"), httpx.get(f"{server.url}/v2/health/ready")
-    refused = httpx.post(f"{server.url}/invocations", json={"instances": wine.rows(0)})
+    live, ready = web.get(f"{server.url}/v2/health/live"), web.get(f"{server.url}/v2/health/ready")
+    refused = web.post(f"{server.url}/invocations", json={"instances": wine.rows(0)})
     held.release()
     server.wait_until_ready()
 
     assert (live.status_code, ready.status_code, refused.status_code) == (200, 503, 503)
     assert refused.json()["message"] == "wine version 3 is loading: try again in a moment"
     assert refused.headers["retry-after"] == "1"
-    assert httpx.get(f"{server.url}/ping").status_code == 200
+    assert web.get(f"{server.url}/ping").status_code == 200
 
 
 def test_a_request_in_flight_is_answered_before_the_end(launcher: Launcher, wine: Trained) -> None:
@@ -151,8 +151,8 @@ def test_a_request_in_flight_is_answered_before_the_end(launcher: Launcher, wine
 
 def test_the_log_tells_start_ready_and_stop_and_no_values(launcher: Launcher, wine: Trained) -> None:
     server = launcher.start(*publish(wine.onnx)).wait_until_ready()
-    httpx.post(f"{server.url}/invocations", json={"instances": [{**wine.rows(0)[0], "region": "secret"}]})
-    httpx.post(f"{server.url}/invocations", json={"instances": [{**wine.rows(0)[0], "hue": "secret"}]})
+    web.post(f"{server.url}/invocations", json={"instances": [{**wine.rows(0)[0], "region": "secret"}]})
+    web.post(f"{server.url}/invocations", json={"instances": [{**wine.rows(0)[0], "hue": "secret"}]})
 
     server.process.send_signal(signal.SIGINT)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import signal
 from typing import Any
 
-import httpx
 import orjson
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.unit.serving import web
 from tests.unit.serving.bodies import tensors
 from tests.unit.serving.models import Trained, publish
 from tests.unit.serving.servers import HeldStorage, Launcher, Running
@@ -29,7 +29,7 @@ class Samples(dict[tuple[str, frozenset[str]], float]):
 
 
 def samples(server: Running) -> Samples:
-    text = httpx.get(f"{server.url}/metrics").raise_for_status().text
+    text = web.get(f"{server.url}/metrics").raise_for_status().text
     found = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     return Samples({(sample.name, frozenset(sample.labels.values())): sample.value for sample in found})
 
@@ -45,11 +45,11 @@ def test_requests_rows_and_predictions_are_counted(fresh: Running, wine: Trained
 
     bodies: list[dict[str, Any]] = [{"instances": rows}, {"instances": rows[:1]}, {"instances": []}]
     for body in [*bodies, {"instances": rows, "params": {"predict_method": "predict_proba"}}]:
-        httpx.post(f"{fresh.url}/invocations", json=body)
-    httpx.post(f"{fresh.url}/invocations", content=b"x", headers={"content-type": "text/plain"})
-    httpx.post(f"{fresh.url}/v2/models/wine/infer", json={"inputs": tensors(rows)})
-    httpx.post(f"{fresh.url}/v2/models/beer/infer", json={"inputs": tensors(rows)})
-    httpx.post(f"{fresh.url}/v1/models/wine:predict", json={"instances": rows[:7]})
+        web.post(f"{fresh.url}/invocations", json=body)
+    web.post(f"{fresh.url}/invocations", content=b"x", headers={"content-type": "text/plain"})
+    web.post(f"{fresh.url}/v2/models/wine/infer", json={"inputs": tensors(rows)})
+    web.post(f"{fresh.url}/v2/models/beer/infer", json={"inputs": tensors(rows)})
+    web.post(f"{fresh.url}/v1/models/wine:predict", json={"instances": rows[:7]})
     found = samples(fresh)
 
     counted = {"mlflow 200": 3, "mlflow 400": 1, "mlflow 415": 1, "kserve 200": 1, "open-inference 200": 1, "open-inference 404": 1}
@@ -62,7 +62,7 @@ def test_requests_rows_and_predictions_are_counted(fresh: Running, wine: Trained
 
 def test_durations_and_batches_are_measured(fresh: Running, wine: Trained) -> None:
     for count in (1, 1, 2, 100):
-        httpx.post(f"{fresh.url}/invocations", json={"instances": wine.rows(*range(count))})
+        web.post(f"{fresh.url}/invocations", json={"instances": wine.rows(*range(count))})
     found = samples(fresh)
 
     assert found.of("model_request_seconds_count", "mlflow", "ok") == 4
@@ -79,7 +79,7 @@ def test_probabilities_of_the_last_class_are_counted_by_tenths(fresh: Running, w
     rows = wine.rows(*range(178))
     last = [row[-1] for row in wine.answer(rows)]
 
-    httpx.post(f"{fresh.url}/invocations", json={"instances": rows, "params": {"predict_method": "predict_proba"}})
+    web.post(f"{fresh.url}/invocations", json={"instances": rows, "params": {"predict_method": "predict_proba"}})
     found = samples(fresh)
 
     for tenth in range(1, 10):
@@ -90,7 +90,7 @@ def test_probabilities_of_the_last_class_are_counted_by_tenths(fresh: Running, w
 def test_the_numbers_of_a_regression_are_counted_between_its_golden_rows(diabetes_server: Running, diabetes: Trained) -> None:
     before, rows = samples(diabetes_server), diabetes.rows(*range(100))
 
-    httpx.post(f"{diabetes_server.url}/invocations", json={"instances": rows})
+    web.post(f"{diabetes_server.url}/invocations", json={"instances": rows})
     after = samples(diabetes_server)
 
     bounds = sorted(float(*labels) for labels in after.by_label("model_prediction_bucket"))
@@ -104,17 +104,17 @@ def test_the_numbers_of_a_regression_are_counted_between_its_golden_rows(diabete
 
 
 def test_the_metrics_say_what_serves(wine_server: Running, engine: str) -> None:
-    text = httpx.get(f"{wine_server.url}/metrics").text
+    text = web.get(f"{wine_server.url}/metrics").text
 
     (info,) = [sample.labels for family in text_string_to_metric_families(text) for sample in family.samples if sample.name == "model_info"]
-    assert info.pop("digest") == httpx.get(f"{wine_server.url}/v2/models/wine").json()["parameters"]["digest"]
+    assert info.pop("digest") == web.get(f"{wine_server.url}/v2/models/wine").json()["parameters"]["digest"]
     assert info == {"name": "wine", "version": "3", "engine": engine, "task": "multiclass"}
 
 
 def test_a_server_that_loads_has_metrics_and_is_not_ready(launcher: Launcher, wine: Trained) -> None:
     held = HeldStorage()
     server = launcher.start(*publish(wine.onnx), environment={"AWS_ENDPOINT_URL_S3": held.url})
-    httpx.post(f"{server.url}/invocations", json={"instances": wine.rows(0)})
+    web.post(f"{server.url}/invocations", json={"instances": wine.rows(0)})
 
     before = samples(server)
     held.release()
@@ -130,16 +130,16 @@ def test_a_server_that_loads_has_metrics_and_is_not_ready(launcher: Launcher, wi
 def test_a_trace_and_a_requests_identity_come_back(wine_server: Running, path: str) -> None:
     headers = {"traceparent": TRACE, "x-request-id": "a-7"}
 
-    response = httpx.request("POST" if path == "/invocations" else "GET", wine_server.url + path, headers=headers)
+    response = web.request("POST" if path == "/invocations" else "GET", wine_server.url + path, headers=headers)
 
     assert (response.headers["traceparent"], response.headers["x-request-id"]) == (TRACE, "a-7")
-    assert "traceparent" not in httpx.get(wine_server.url + path).headers
+    assert "traceparent" not in web.get(wine_server.url + path).headers
 
 
 def test_the_access_log_is_off(fresh: Running) -> None:
     before = fresh.text()
 
-    httpx.post(f"{fresh.url}/invocations", json={"instances": [SECRET]}).raise_for_status()
+    web.post(f"{fresh.url}/invocations", json={"instances": [SECRET]}).raise_for_status()
 
     assert fresh.text() == before
 
@@ -148,9 +148,9 @@ def test_the_access_log_is_a_line_of_json_a_request_without_a_value(launcher: La
     server = launcher.start(*publish(wine.onnx), environment={"ACCESS_LOG": "1"}).wait_until_ready()
     wrong = {**SECRET, "hue": "another secret"}
 
-    httpx.post(f"{server.url}/invocations", json={"instances": [SECRET] * 3}, headers={"traceparent": TRACE, "x-request-id": "a-7"})
-    httpx.post(f"{server.url}/invocations", json={"instances": [wrong]})
-    httpx.post(f"{server.url}/v2/models/wine/infer", json={"inputs": tensors([SECRET])})
+    web.post(f"{server.url}/invocations", json={"instances": [SECRET] * 3}, headers={"traceparent": TRACE, "x-request-id": "a-7"})
+    web.post(f"{server.url}/invocations", json={"instances": [wrong]})
+    web.post(f"{server.url}/v2/models/wine/infer", json={"inputs": tensors([SECRET])})
     server.process.send_signal(signal.SIGTERM)
     server.process.wait(15)
 

@@ -7,12 +7,13 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.unit.serving import web
 from tests.unit.serving.models import Trained
 from tests.unit.serving.servers import Running
 
 
 def invoke(server: Running, body: Any) -> httpx.Response:
-    return httpx.post(f"{server.url}/invocations", json=body)
+    return web.post(f"{server.url}/invocations", json=body)
 
 
 def forms(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -103,7 +104,7 @@ def test_a_regression_has_no_probabilities(diabetes_server: Running, diabetes: T
 
 @pytest.mark.parametrize("path", ["/ping", "/health", "/version"])
 def test_mlflows_own_questions_are_answered(wine_server: Running, path: str) -> None:
-    response = httpx.get(wine_server.url + path)
+    response = web.get(wine_server.url + path)
 
     assert response.status_code == 200
     assert response.text

@@ -8,13 +8,14 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.unit.serving import web
 from tests.unit.serving.bodies import tensors
 from tests.unit.serving.models import Trained
 from tests.unit.serving.servers import Running
 
 
 def infer(server: Running, body: Any, path: str = "/v2/models/wine/infer") -> httpx.Response:
-    return httpx.post(server.url + path, json=body)
+    return web.post(server.url + path, json=body)
 
 
 def test_the_answers_are_scikit_learns(wine_server: Running, wine: Trained, engine: str) -> None:
@@ -116,7 +117,7 @@ def test_a_malformed_request_is_refused_with_its_place(wine_server: Running, bod
 
 
 def test_the_metadata_say_what_the_model_reads_and_which_version_this_is(wine_server: Running, wine: Trained, engine: str) -> None:
-    response = httpx.get(f"{wine_server.url}/v2/models/wine")
+    response = web.get(f"{wine_server.url}/v2/models/wine")
 
     document = response.json()
     assert (document["name"], document["versions"], document["platform"]) == ("wine", ["3"], engine)
@@ -131,21 +132,21 @@ def test_the_metadata_say_what_the_model_reads_and_which_version_this_is(wine_se
     "path", ["/v2", "/v2/health/live", "/v2/health/ready", "/v2/models/wine/ready", "/v2/models/wine/versions/3/ready", "/v2/models/wine/versions/3"]
 )
 def test_server_and_model_are_described(wine_server: Running, path: str) -> None:
-    response = httpx.get(wine_server.url + path)
+    response = web.get(wine_server.url + path)
 
     assert response.status_code == 200
     assert response.json()
 
 
 def test_the_server_names_the_version_of_the_project(wine_server: Running) -> None:
-    response = httpx.get(f"{wine_server.url}/v2")
+    response = web.get(f"{wine_server.url}/v2")
 
     assert response.json() == {"name": "kubeflow-mlops-template", "version": version("kubeflow-mlops-template"), "extensions": ["binary_tensor_data"]}
 
 
 @pytest.mark.parametrize("path", ["/v2/models/other", "/v2/models/wine/versions/4", "/v2/models/other/ready"])
 def test_another_model_is_not_found(wine_server: Running, path: str) -> None:
-    response = httpx.get(wine_server.url + path)
+    response = web.get(wine_server.url + path)
 
     assert response.status_code == 404
     assert "this server has wine version 3" in response.json()["error"]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import httpx
 import pytest
 
+from tests.unit.serving import web
 from tests.unit.serving.models import Trained, publish
 from tests.unit.serving.servers import HeldStorage, Launcher, Running
 
@@ -14,7 +14,7 @@ MODEL_ROUTES = ["/v2/models/wine", "/v2/models/wine/ready", "/v2/models/wine/ver
 
 @pytest.mark.parametrize("path", ROUTES + MODEL_ROUTES)
 def test_a_path_below_the_name_answers_as_the_plain_one(wine_server: Running, path: str) -> None:
-    plain, below = httpx.get(wine_server.url + path), httpx.get(f"{wine_server.url}/wine{path}")
+    plain, below = web.get(wine_server.url + path), web.get(f"{wine_server.url}/wine{path}")
 
     assert (below.status_code, below.content) == (200, plain.content)
 
@@ -25,20 +25,20 @@ def test_a_prediction_below_the_name_is_the_plain_one(wine_server: Running, wine
     tensors = [{"name": name, "shape": [1], "datatype": "BYTES" if name == "region" else "FP64", "data": [value]} for name, value in row.items()]
     body = {"instances": [row]} if path == "/invocations" else {"inputs": tensors}
 
-    plain, below = httpx.post(wine_server.url + path, json=body), httpx.post(f"{wine_server.url}/wine{path}", json=body)
+    plain, below = web.post(wine_server.url + path, json=body), web.post(f"{wine_server.url}/wine{path}", json=body)
 
     assert (below.status_code, below.content) == (200, plain.content)
 
 
 def test_the_name_alone_describes_the_server(wine_server: Running) -> None:
-    response = httpx.get(f"{wine_server.url}/wine")
+    response = web.get(f"{wine_server.url}/wine")
 
-    assert response.json() == httpx.get(f"{wine_server.url}/v2").json()
+    assert response.json() == web.get(f"{wine_server.url}/v2").json()
 
 
 @pytest.mark.parametrize("path", ["/winery/v2", "/win", "/wine/nowhere", "/wine/wine/v2", "/late/v2", "/wine/v2/models/late"])
 def test_other_paths_are_not_found(wine_server: Running, path: str) -> None:
-    response = httpx.get(wine_server.url + path)
+    response = web.get(wine_server.url + path)
 
     assert response.status_code == 404
     assert response.json()["error"]
@@ -49,8 +49,8 @@ def test_a_model_named_like_a_route_hides_none(launcher: Launcher, wine: Trained
     server = launcher.start(*publish(wine.onnx), name=name).wait_until_ready()
     body = {"instances": wine.rows(0)}
 
-    statuses = {path: httpx.get(server.url + path).status_code for path in [*ROUTES, f"/v2/models/{name}", f"/{name}/ping", f"/{name}/v2"]}
-    answers = [httpx.post(server.url + path, json=body) for path in ("/invocations", f"/{name}/invocations")]
+    statuses = {path: web.get(server.url + path).status_code for path in [*ROUTES, f"/v2/models/{name}", f"/{name}/ping", f"/{name}/v2"]}
+    answers = [web.post(server.url + path, json=body) for path in ("/invocations", f"/{name}/invocations")]
 
     assert set(statuses.values()) == {200}, statuses
     assert [answer.json()["predictions"] for answer in answers] == [wine.answer(wine.rows(0), "predict")] * 2
@@ -61,7 +61,7 @@ def test_no_path_leads_to_a_model_that_is_not_proved(launcher: Launcher, wine: T
     gets = [path for path in ROUTES + MODEL_ROUTES if path not in ("/v2", "/v2/health/live", "/version")]
     posts = ["/invocations", "/v2/models/wine/infer", "/v2/models/wine/versions/3/infer"]
 
-    with httpx.Client(base_url=server.url) as client:
+    with web.client(base_url=server.url) as client:
         ready = [client.get(below + path).status_code for below in ("", "/wine") for path in gets]
         answered = [client.post(below + path, json={"instances": wine.rows(0)}).status_code for below in ("", "/wine") for path in posts]
 

@@ -406,7 +406,7 @@ def test_a_bucket_that_may_not_be_written_is_said_once(make: Make, monkeypatch: 
     offer(log, (1.0, "UA"))
     wait(lambda: log.failed_uploads >= 2)
 
-    (message,) = caplog.messages
+    (message,) = [message for message in caplog.messages if log._version.name in message]  # logs of earlier tests may still end
     assert message.endswith("the secret key is wrong: correct AWS_SECRET_ACCESS_KEY")
     assert log.buffered_rows == 1
 

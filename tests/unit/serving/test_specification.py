@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import httpx
 import pytest
 
 from docs import protocols
+from tests.unit.serving import web
 from tests.unit.serving.bodies import parted
 from tests.unit.serving.servers import Running
 from tests.unit.serving.specification import PROTOCOLS, Point, fits, sent
@@ -18,7 +18,7 @@ POINTS = [pytest.param(point, id=f"{name}: {point.says}") for name, points in PR
 def test_a_point_of_the_specification(wine_server: Running, point: Point, below: str) -> None:
     content, headers = sent(point) if point.sends is not None else (None, {})
 
-    response = httpx.request(point.method, wine_server.url + below + point.path, content=content, headers=headers)
+    response = web.request(point.method, wine_server.url + below + point.path, content=content, headers=headers)
 
     assert response.status_code == point.status, response.text
     assert {name: response.headers[name] for name in point.answered} == point.answered

@@ -15,7 +15,7 @@ from psycopg.pq import TransactionStatus
 
 from components.extract.delivery import Request
 from core.errors import UserError
-from core.postgresql import address
+from core.postgresql import WATCH_CLIENT, address
 from core.sources import PostgresqlSource
 from core.tables import identifier, literal
 
@@ -61,6 +61,7 @@ def coordinator(source: PostgresqlSource, request: Request) -> Iterator[Connecti
         connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         connection.read_only = True
         connection.execute(_settings(source))
+        connection.execute(WATCH_CLIENT)
         with _pulse(connection):
             yield connection
 
@@ -129,6 +130,7 @@ def _entry(source: PostgresqlSource, snapshot: Snapshot) -> tuple[str, ...]:
         "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY",
         f"SET TRANSACTION SNAPSHOT {literal(snapshot.name)}",
         _settings(source),
+        WATCH_CLIENT,
     )
 
 

@@ -14,6 +14,7 @@ from components.load.targets.postgresql import notes
 from components.load.targets.postgresql.session import connect, errors
 from components.load.targets.postgresql.tables import LONGEST_NAME, STAGED, STAGING, Place, find, listed, make
 from core.errors import UserError
+from core.postgresql import WATCH_CLIENT
 from core.tables import identifier
 from core.targets import PostgresqlTarget
 
@@ -25,6 +26,7 @@ def send(target: PostgresqlTarget, request: Request) -> bool:
     with errors(target), closing(connect(target)) as connection, connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")  # after a lock, see what those did who had it before
         cursor.execute("SET LOCAL tcp_keepalives_idle = 60")  # a machine that has gone without a word holds its lock no longer
+        cursor.execute(WATCH_CLIENT)
         place = find(cursor, target)
         if notes.is_loaded(cursor, place, request.run):
             return False
