@@ -98,6 +98,7 @@ def plot(found: list[dict[str, Any]]) -> None:
 
     mpl.use("agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import NullLocator
 
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for contender in CONTENDERS:
@@ -105,6 +106,11 @@ def plot(found: list[dict[str, Any]]) -> None:
         for axis, key, label in zip(axes, ("cpu_seconds", "peak_mb"), ("CPU seconds", "peak memory, MB"), strict=True):
             axis.plot([item["rows"] for item in items], [item[key] for item in items], marker="o", label=contender)
             axis.set(xscale="log", yscale="log", xlabel="rows", ylabel=label)
+            axis.set_xticks(
+                sorted({item["rows"] for item in found}), labels=[f"{rows / 1e6:.1f}M" for rows in sorted({item["rows"] for item in found})]
+            )
+            axis.xaxis.set_minor_locator(NullLocator())
+            axis.yaxis.set_major_formatter("{x:,.0f}")
             axis.grid(alpha=0.3)
     axes[0].legend(frameon=False)
     figure.savefig(PLOT, dpi=120)

@@ -34,7 +34,7 @@ def run(expression: Table, raw: dict[str, Path], target: Path, connection: duckd
     ordered = depends_on_order(expression)
     connection.execute(f"SET threads = {1 if ordered else THREADS}; SET preserve_insertion_order = {str(ordered).lower()}")
     try:
-        connection.execute(f"COPY ({query(expression)}) TO {literal(target)} (FORMAT parquet, COMPRESSION snappy)")
+        connection.execute(f"COPY ({query(expression)}) TO {literal(target)} (FORMAT parquet, COMPRESSION uncompressed)")
     except MISTAKES as error:
         raise Wrong(first_line(error)) from error
     finally:

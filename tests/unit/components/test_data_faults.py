@@ -45,7 +45,7 @@ class Disk:
                 pass
             with (self.folder / "filler").open("wb", buffering=0) as file, suppress(OSError):
                 while not ended.is_set():
-                    file.write(bytes(1 << 18))
+                    file.write(bytes(1 << 20))
 
         thread = threading.Thread(target=take)
         thread.start()
@@ -108,7 +108,7 @@ def test_a_disk_that_is_full_when_tables_spill_is_named_and_with_room_come_the_s
         output.unlink()
     monkeypatch.setattr("tempfile.tempdir", str(disk.folder))
 
-    disk.size(little if moment == "before" else 400)
+    disk.size(little if moment == "before" else 64)
     with pytest.raises(UserError) as refused:
         if moment == "before":
             step(raw)
