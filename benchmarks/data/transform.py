@@ -24,6 +24,7 @@ USUAL = 3_400_000
 CONTENDERS = {"ours": None, "sql": None, "polars": 4_000_000, "pandas": 4_000_000, "spark": None}  # beyond so many rows 8 GB do not suffice
 RECORD = Path(__file__).with_suffix(".json")
 PLOT = ROOT / "docs" / "images" / "transform.png"
+TICKS = {"cpu_seconds": (1, 3, 10, 30, 100, 300), "peak_mb": (300, 500, 1000, 2000, 4000)}
 INTERVAL = 0.05  # seconds between two looks at the memory
 
 
@@ -110,7 +111,8 @@ def plot(found: list[dict[str, Any]]) -> None:
                 sorted({item["rows"] for item in found}), labels=[f"{rows / 1e6:.1f}M" for rows in sorted({item["rows"] for item in found})]
             )
             axis.xaxis.set_minor_locator(NullLocator())
-            axis.yaxis.set_major_formatter("{x:,.0f}")
+            axis.set_yticks(TICKS[key], labels=[f"{value:,}" for value in TICKS[key]])
+            axis.yaxis.set_minor_locator(NullLocator())
             axis.grid(alpha=0.3)
     axes[0].legend(frameon=False)
     figure.savefig(PLOT, dpi=120)

@@ -126,22 +126,17 @@ def assert_restricted(spec: Object) -> None:
     assert not [variable for variable in container["env"] if "AWS" in variable["name"]]
 
 
-def test_it_reads_the_tables_of_kubeflow_where_they_lie(cluster: Cluster, step: Driver, right: str) -> None:
+def test_executors_of_a_killed_driver_end_and_the_next_reads_the_tables_of_kubeflow_where_they_lie(
+    cluster: Cluster, step: Driver, right: str
+) -> None:
     uri = "s3://pipelines/kfp/test-spark/raw"
     uploaded = step.python(f"from pathlib import Path; from core.storage import upload; upload(Path('/tmp/raw'), '{uri}')")
     assert uploaded.code == 0, uploaded.err
-
-    made = step.python(TRANSFORM, uri, SPARK, seconds=300)
-
-    assert (made.code, made.out) == (0, right), made.err
-
-
-def test_executors_of_a_driver_that_was_killed_end_and_the_next_run_goes_through(cluster: Cluster, step: Driver, right: str) -> None:
-    with step.background("python", "-c", TRANSFORM, "", SPARK):
+    with step.background("python", "-c", TRANSFORM, uri, SPARK):
         wait_until(lambda: len(executors(cluster)) == 2, 120, "two executors")
     wait_until(lambda: not executors(cluster), 60, "the end of the executors")
 
-    made = step.python(TRANSFORM, "", SPARK, seconds=300)
+    made = step.python(TRANSFORM, uri, SPARK, seconds=300)
 
     assert (made.code, made.out) == (0, right), made.err
 
