@@ -168,4 +168,10 @@ def _apache(folder: Path, cluster: str, port: str, *properties: str, signal: str
     settings = folder / f"kafka-{port}.properties"
     settings.write_text("\n".join((*properties, f"log.dirs={folder / f'logs-{port}'}")))
     subprocess.run((*JAVA, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(settings)), check=True, capture_output=True)
-    return Broker(f"127.0.0.1:{port}", (*JAVA, "kafka.Kafka", str(settings)), folder / f"kafka-{port}.log", signal, client or {})
+    return Broker(
+        f"127.0.0.1:{port}",
+        (*JAVA, "kafka.Kafka", str(settings)),
+        folder / f"kafka-{port}.log",
+        signal,
+        {"enable.idempotence": True} | (client or {}),
+    )  # else a message that was sent twice is there twice

@@ -39,9 +39,9 @@ def prepare(target: KafkaTarget) -> None:
         raise UserError(f"{target.address}: {NO_TOPIC}")
     if TOPIC in known:
         return
-    asked = admin.create_topics([NewTopic(TOPIC, 1, config={"cleanup.policy": "compact"})])
+    asked = admin.create_topics([NewTopic(TOPIC, 1, config={"cleanup.policy": "compact"})], request_timeout=target.timeout)
     try:
-        asked[TOPIC].result(target.timeout)
+        asked[TOPIC].result()
     except KafkaException as error:
         if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another load made it in between
             cure = "have it made, with one partition and cleanup.policy=compact"
@@ -67,7 +67,7 @@ def _end(target: KafkaTarget) -> int:
     """Return where the notes end, those of open transactions included: behind one of them, a committed one may be hidden."""
     admin, place = AdminClient(settings(target.timeout)), TopicPartition(TOPIC, 0)
     asked = admin.list_offsets({place: OffsetSpec.latest()}, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=target.timeout)  # type: ignore[no-untyped-call]
-    return int(asked[place].result(target.timeout).offset)
+    return int(asked[place].result().offset)
 
 
 def _found(consumer: Consumer, target: KafkaTarget, wanted: bytes, end: int) -> bool:
