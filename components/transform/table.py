@@ -59,9 +59,9 @@ def transform(run: Run, raw: str, target: str, uri: str = "") -> dict[str, Any]:
 
 
 def _leave_room(usecase: UseCase, connection: duckdb.DuckDBPyConnection) -> None:
-    """Let the limit hold for the whole process: Python and its libraries take their part of it, three tenths at most."""
+    """Let the limit hold for the whole process: Python, its libraries and what DuckDB does not count take their part of it, three tenths at most."""
     limit = count(usecase.limits.memory)
-    connection.execute(f"SET memory_limit = '{max(limit * 7 // 10, limit - psutil.Process().memory_info().rss)}B'")
+    connection.execute(f"SET memory_limit = '{max(limit * 7 // 10, limit * 9 // 10 - psutil.Process().memory_info().rss)}B'")
 
 
 def _make(usecase: UseCase, connection: duckdb.DuckDBPyConnection, raw: Path, made: Path, uri: str) -> None:

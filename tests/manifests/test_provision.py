@@ -3,7 +3,6 @@
 import io
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import urllib3
 from minio import Minio
 from minio.error import S3Error
 
+from core.processes import free_port
 from core.storage import BUCKETS
 from tests.manifests.build import KUBERNETES, RIG
 
@@ -28,8 +28,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     binary = shutil.which("minio") or shutil.which("minio", path=str(RIG))
     if not binary:
         pytest.skip("minio is not on the PATH: its users and policies cannot be tried")
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        address = f"127.0.0.1:{listener.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     command = [binary, "server", str(tmp_path_factory.mktemp("minio")), "--address", address, "--quiet"]
     process = subprocess.Popen(command, env=os.environ | ROOT | {"MINIO_BROWSER": "off", "MINIO_UPDATE": "off"}, stdout=subprocess.DEVNULL)
     yield address

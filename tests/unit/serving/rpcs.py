@@ -14,6 +14,7 @@ import tritonclient.grpc as triton
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from core.bundle import Bundle
+from core.processes import free_port
 from tests.unit.serving.bodies import DTYPES, Rows, dump, tensors
 from tests.unit.serving.models import publish
 from tests.unit.serving.servers import Launcher, Running, pour
@@ -22,11 +23,6 @@ INFER = "/inference.GRPCInferenceService/ModelInfer"
 SECONDS = 20  # a client's patience
 FIELDS = {"BOOL": "bool", "INT64": "int64", "UINT64": "uint64", "FP32": "fp32", "FP64": "fp64", "BYTES": "bytes"}
 FIELDS |= dict.fromkeys(("INT8", "INT16", "INT32"), "int") | dict.fromkeys(("UINT8", "UINT16", "UINT32"), "uint")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def start(launcher: Launcher, bundle: Bundle, **environment: str) -> tuple[Running, str]:

@@ -17,10 +17,11 @@ import pytest
 import tritonclient.grpc as triton
 from tritonclient.grpc import service_pb2
 
+from core.processes import free_port
 from tests.unit.serving import web
 from tests.unit.serving.bodies import tensors
 from tests.unit.serving.models import Trained, publish
-from tests.unit.serving.rpcs import INFER, Switch, free_port, refusal, request, start, stub, values
+from tests.unit.serving.rpcs import INFER, Switch, refusal, request, start, stub, values
 from tests.unit.serving.servers import HeldStorage, Launcher, Running
 
 DRAIN = 2
