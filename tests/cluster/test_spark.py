@@ -111,7 +111,6 @@ def test_it_gives_the_bytes_of_duckdb_also_when_an_executor_is_killed(cluster: C
 PEERS = {
     f"minio.{PLATFORM}.svc.cluster.local:9000": "open",
     f"mlflow.{PLATFORM}.svc.cluster.local:5000": "closed",
-    "kubernetes.default:443": "closed",
 }
 
 
