@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import urllib3
+from minio.datatypes import Object
 from minio.error import MinioException, S3Error
 from obstore.exceptions import BaseError, PreconditionError
 from obstore.store import S3Store
@@ -40,6 +41,12 @@ class Pinned:
     etag: str
     modified: datetime
     version: str | None = None  # if the bucket keeps versions
+
+
+def pinned(item: Object) -> Pinned:
+    """Return an object as a listing gives it."""
+    assert item.object_name and item.last_modified  # noqa: S101
+    return Pinned(item.object_name, item.size or 0, (item.etag or "").strip('"'), item.last_modified, item.version_id)
 
 
 class Interrupted(MinioException):

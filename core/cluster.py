@@ -29,6 +29,7 @@ PATHS = {
     "Service": "api/v1/namespaces/{namespace}/services",
     "ServiceAccount": "api/v1/namespaces/{namespace}/serviceaccounts",
 }
+NO_IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")  # why a container waits for its image
 SETTLING = 30.0  # seconds after the API server was away, in which a refusal may pass
 _away_at = -math.inf
 FORBIDDEN = re.compile(

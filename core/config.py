@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from core.contract import Contract
-from core.frozen import Bytes, Frozen, Identifier
+from core.frozen import Bytes, Frozen, Identifier, count
 from core.metrics import METRICS
 from core.sources import Source
 from core.targets import Loads
@@ -177,6 +177,11 @@ class Spark(Frozen):
     def on_cluster(self) -> bool:
         """Whether its executors are pods."""
         return self.master == "k8s"
+
+    @property
+    def heap(self) -> str:
+        """The memory as Java writes it."""
+        return f"{count(self.memory) // 2**20}m"
 
 
 class Serving(Frozen):

@@ -5,7 +5,7 @@ import os
 from core.errors import UserError
 
 SPARK = "-spark"  # ends the tag of the image that has Spark, too
-DRIVER = ("spark-role", "driver")  # the label by which the NetworkPolicies of k8s/components/spark know the pod that executors talk to
+DRIVER = {"spark-role": "driver"}  # the label by which the NetworkPolicies of k8s/components/spark know the pod that executors talk to
 
 
 def use_image(image: str) -> None:

@@ -99,7 +99,7 @@ def _enlarge(pod: V1PodTemplateSpec, container: V1Container) -> None:
     container.image = with_spark(container.image)
     _name(container, "SPARK_IMAGE", container.image)
     pod.metadata = pod.metadata or V1ObjectMeta()
-    pod.metadata.labels = (pod.metadata.labels or {}) | dict([DRIVER])
+    pod.metadata.labels = (pod.metadata.labels or {}) | DRIVER
 
 
 def _create(api: ApiClient, namespace: str, job: V1Job, files: Mapping[str, str]) -> V1Job:

@@ -8,6 +8,7 @@ from kubernetes import client
 from kubernetes.client import ApiClient, ApiException, V1ContainerState, V1Pod
 from urllib3.exceptions import HTTPError
 
+from core.cluster import NO_IMAGE
 from core.errors import UserError
 
 POLL = 0.5
@@ -15,7 +16,6 @@ PATIENCE = 60.0  # seconds that the cluster may be silent
 START = 300.0  # seconds until a pod must have begun: a node may have to be made for it
 GRACE = 45.0  # seconds that a stopped pod may go on
 QUIET = (5.0, 60.0)  # seconds to connect, and without a line until we look at the pod again
-NO_IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
 NO_CONTAINER = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError")
 
 

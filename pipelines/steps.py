@@ -125,7 +125,8 @@ def _enlarge(task: dsl.PipelineTask, spark: Spark) -> None:
     task.set_container_image(with_spark(IMAGE))
     task.set_env_variable("SPARK_IMAGE", with_spark(IMAGE))
     if spark.on_cluster:
-        kubernetes.add_pod_label(task, *DRIVER)
+        for name, value in DRIVER.items():
+            kubernetes.add_pod_label(task, name, value)
 
 
 def _amount(quantity: str) -> float:

@@ -125,7 +125,7 @@ def _pod(cluster: Cluster, name: str, service_account: str, spark: str) -> Objec
     if service_account:
         made["spec"]["serviceAccountName"] = service_account
     if spark:
-        made["metadata"]["labels"] |= dict([DRIVER])
+        made["metadata"]["labels"] |= DRIVER
         made["spec"]["containers"][0] |= {"image": spark, "env": [{"name": "SPARK_IMAGE", "value": spark}]}
     return made
 

@@ -30,7 +30,7 @@ def compiled(folder: Path, *overrides: str) -> tuple[dict[str, Any], dict[str, A
     return containers, platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
 
 
-@pytest.mark.parametrize(("spark", "labels"), [("spark={}", {}), ("spark={master: k8s}", dict([DRIVER]))])
+@pytest.mark.parametrize(("spark", "labels"), [("spark={}", {}), ("spark={master: k8s}", DRIVER)])
 def test_transform_alone_has_the_image_with_spark_and_a_label_where_executors_talk_to_it(tmp_path: Path, spark: str, labels: dict[str, str]) -> None:
     containers, platform = compiled(tmp_path, spark)
 
@@ -87,7 +87,7 @@ def test_the_manifests_know_the_ports_labels_and_accounts_of_the_code() -> None:
     account = yaml.safe_load((COMPONENT / "serviceaccount.yaml").read_text())
 
     driver = next(policy["spec"] for policy in policies if policy["metadata"]["name"] == "spark-driver")
-    assert driver["podSelector"]["matchLabels"] == dict([DRIVER])
+    assert driver["podSelector"]["matchLabels"] == DRIVER
     assert [port["port"] for port in driver["ingress"][0]["ports"]] == [pods.DRIVER_PORT, pods.BLOCKS_PORT]
     assert executor["containers"][0]["envFrom"] == [{"secretRef": {"name": CREDENTIALS}}]
     assert account["metadata"]["name"] == pods.EXECUTOR_ACCOUNT

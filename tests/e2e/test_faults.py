@@ -3,8 +3,6 @@
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +22,7 @@ from core.mlflow_api import call
 from local import platform as embedded
 from local.platform import Platform
 from local.state import load
+from tests import disks
 from tests.e2e.command import ORDER, Ended, Running, ask, below, mlflow_run, mlops, wait_for
 
 SLOW = pytest.mark.slow
@@ -68,11 +67,10 @@ def test_a_mistake_is_refused_before_anything_starts_in_one_sentence(platform: P
 def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A small disk where this system lets us mount one; else a folder."""
     folder = tmp_path_factory.mktemp("disk")
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK}m", "tmpfs", str(folder)]
-    is_mounted = sys.platform == "linux" and os.geteuid() == 0 and subprocess.run(mount, capture_output=True).returncode == 0
+    is_mounted = disks.mount(folder, DISK)
     yield folder
     if is_mounted:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+        disks.unmount(folder)
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ from core.processes import Process
 from core.storage import BUCKETS
 from local import mlflow_server, ports, s3, state
 from local.platform import Platform, down, environment, status, up
+from tests import disks
 from tests.conftest import kill_servers
 
 UP = "from local.platform import up; p = up(wait=False); print(p.s3.pid, p.mlflow.pid)"
@@ -376,12 +377,10 @@ def test_a_damaged_memory_is_named(home: Path) -> None:
 @pytest.fixture
 def disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A disk of 300 MB, on which the platform's folder lies."""
-    if sys.platform != "linux" or os.geteuid() != 0:
-        pytest.skip("only root on Linux can mount a small disk")
     folder = tmp_path / "disk"
     folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300m", "tmpfs", str(folder)], capture_output=True).returncode:
-        pytest.skip("this system does not let us mount a small disk")
+    if not disks.mount(folder, megabytes=300):
+        pytest.skip("only root on Linux can mount a small disk")
     monkeypatch.setenv("MLOPS_HOME", str(folder / "home"))
     yield folder
     subprocess.run(["mount", "-o", "remount,rw", str(folder)], check=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +18,7 @@ from components.transform.table import transform
 from components.validate.contract import validate
 from core.errors import UserError
 from core.tracking import Run
+from tests import disks
 from tests.unit import small
 
 NUMBERS = ("alcohol", "malic_acid", "ash", "hue")
@@ -61,11 +60,10 @@ class Disk:
 def disk(tmp_path: Path) -> Iterator[Disk]:
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    if sys.platform != "linux" or os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
+    if not disks.mount(folder, megabytes=1):
         pytest.skip("only root on Linux can mount a small disk")
     yield Disk(folder)
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    disks.unmount(folder)
 
 
 def validated(folder: Path) -> bytes:

@@ -23,6 +23,7 @@ from components.extract.formats import named
 from core.errors import UserError
 from core.sources import FileSource
 from core.tracking import Run
+from tests import disks
 from tests.unit.delivered import Files, avro, csv, jsonl, parquet, read, run_of, zstd
 
 UTC_10 = datetime(2013, 1, 2, 10, tzinfo=UTC)
@@ -267,11 +268,10 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 3 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)]
-    if sys.platform != "linux" or os.geteuid() or subprocess.run(mount, capture_output=True).returncode:
+    if not disks.mount(folder, megabytes=3):
         pytest.skip("this system does not let us mount a small disk")
     yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    disks.unmount(folder)
 
 
 def test_a_disk_that_fills_up_is_named_and_with_room_the_next_run_goes_through(usecases: Path, tmp_path: Path, disk: Path) -> None:

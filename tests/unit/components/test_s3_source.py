@@ -6,7 +6,7 @@ import io
 import json
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -44,12 +44,15 @@ def prefix(platform: object) -> str:
 
 
 @pytest.fixture
-def versioned(platform: object) -> str:
+def versioned(platform: object) -> Iterator[str]:
     """A bucket that keeps the versions of its objects."""
-    bucket = f"versions-{uuid.uuid4().hex[:8]}"
-    storage.client().make_bucket(bucket)
-    storage.client().set_bucket_versioning(bucket, VersioningConfig(ENABLED))
-    return f"s3://{bucket}"
+    bucket, client = f"versions-{uuid.uuid4().hex[:8]}", storage.client()
+    client.make_bucket(bucket)
+    client.set_bucket_versioning(bucket, VersioningConfig(ENABLED))
+    yield f"s3://{bucket}"
+    for item in client.list_objects(bucket, recursive=True, include_version=True):
+        client.remove_object(bucket, str(item.object_name), item.version_id)
+    client.remove_bucket(bucket)
 
 
 @pytest.fixture

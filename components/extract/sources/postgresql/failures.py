@@ -11,7 +11,6 @@ from core.sources import PostgresqlSource
 
 PASSING = re.compile("08...|40001|40P01|53300|55P03|57P0[123]")  # SQLSTATEs of what may be over soon: connections, locks, restarts
 CLIENTS = r"^connection failed: |^IO: \[libpq\] Failed to connect: |FATAL: +"  # what psycopg, ADBC and libpq put before the reason
-LOST = "the connection to the server was lost"
 STATES = {  # of a statement
     "25006": "it writes, and a source only reads: take what writes out of the query",
     "42501": "{text}: let the owner GRANT SELECT on it to the user, or set PGUSER",

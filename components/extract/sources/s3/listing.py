@@ -8,7 +8,7 @@ from minio.datatypes import Object
 from minio.error import S3Error
 
 from core import storage
-from core.calls import Pinned
+from core.calls import Pinned, pinned
 from core.errors import UserError
 from core.storage import client
 
@@ -42,7 +42,7 @@ def listed(uri: str, bucket: str, pattern: str) -> list[Pinned]:
         return [_one(uri, bucket, pattern)]
     matches = re.compile(_expression(whole)).fullmatch
     every = list(_objects(bucket, whole[: start.start()]))
-    found = sorted((_pinned(item) for item in every if matches(str(item.object_name)) and not _is_marker(item)), key=lambda item: item.key)
+    found = sorted((pinned(item) for item in every if matches(str(item.object_name)) and not _is_marker(item)), key=lambda item: item.key)
     _refuse_logs(uri, [str(item.object_name) for item in every], found)
     return found
 
@@ -57,12 +57,12 @@ def _dataset(uri: str, bucket: str, place: str) -> list[Pinned]:
     lost = [key for key in keys if key not in there]
     if lost:
         raise UserError(f"{uri}: {len(lost):,} of its {len(keys):,} files are gone, such as s3://{bucket}/{lost[0]}: load the dataset anew")
-    return sorted((_pinned(there[key]) for key in keys), key=lambda item: item.key)
+    return sorted((pinned(there[key]) for key in keys), key=lambda item: item.key)
 
 
 def _one(uri: str, bucket: str, key: str) -> Pinned:
     try:
-        return _pinned(client().stat_object(bucket, key))
+        return pinned(client().stat_object(bucket, key))
     except S3Error as error:
         if error.code == "NoSuchKey" and not client().bucket_exists(bucket):  # the answer has no body to tell the one from the other
             raise UserError(f"{uri}: bucket {bucket} does not exist: create it or correct the address") from error
@@ -113,8 +113,3 @@ def _refuse_logs(uri: str, keys: list[str], found: list[Pinned]) -> None:
         if any(item.key.startswith(match[1]) for item in found):
             kind = TABLES[(match.lastindex or 2) - 2]
             raise UserError(f"{uri}: this is a table of {kind}, whose log says which files count: have its writer export it as plain Parquet")
-
-
-def _pinned(item: Object) -> Pinned:
-    assert item.object_name and item.last_modified  # noqa: S101
-    return Pinned(item.object_name, item.size or 0, (item.etag or "").strip('"'), item.last_modified, item.version_id)

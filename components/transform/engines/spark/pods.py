@@ -13,10 +13,9 @@ from urllib.parse import urlsplit
 from minio.deleteobjects import DeleteObject
 
 from core import cluster, storage, transfer
-from core.calls import Pinned
+from core.calls import Pinned, pinned
 from core.config import Spark
 from core.errors import UserError
-from core.frozen import count
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -27,7 +26,6 @@ SCRATCH = "spark"  # below the bucket of the pipelines, which removes it after a
 DRIVER_PORT, BLOCKS_PORT = 7078, 7079  # which the NetworkPolicies of k8s/components/spark let through
 EXECUTOR_ACCOUNT = "spark-executor"  # of k8s/components/spark
 PATIENCE = 300.0  # seconds until an executor must be there: a node may have to be made for it
-NO_IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
 CREDENTIALS = "software.amazon.awssdk.auth.credentials.EnvironmentVariableCredentialsProvider"
 
 
@@ -41,7 +39,6 @@ def settings(spark: Spark) -> dict[str, str]:
     if not image or not ACCOUNT.is_dir():
         raise UserError("spark.master is k8s, which needs a cluster: submit the run, or run it here by --set 'spark.master=local[2]'")
     address = socket.gethostbyname(socket.gethostname())
-    memory = f"{count(spark.memory) // 2**20}m"
     return _storage() | {
         "spark.master": f"k8s://https://{os.environ['KUBERNETES_SERVICE_HOST']}:{os.environ['KUBERNETES_SERVICE_PORT']}",
         "spark.driver.host": address,
@@ -52,7 +49,7 @@ def settings(spark: Spark) -> dict[str, str]:
         "spark.network.crypto.enabled": "true",
         "spark.executor.instances": str(spark.executors),
         "spark.executor.cores": str(spark.cores),
-        "spark.executor.memory": memory,
+        "spark.executor.memory": spark.heap,
         "spark.executor.extraJavaOptions": "-Duser.timezone=UTC",
         "spark.sql.shuffle.partitions": str(2 * spark.executors * spark.cores),
         "spark.kubernetes.namespace": _namespace(),
@@ -81,17 +78,20 @@ def on_s3(raw: dict[str, Path], target: Path, uri: str) -> Iterator[tuple[dict[s
         target: The folder for the files of the one to be made.
         uri: Where on S3 the folder of the raw files lies, too; if it does not, they are put there for as long as the block takes.
     """
-    bucket, scratch = storage.split(f"{storage.ARTIFACTS.rpartition('/')[0]}/{SCRATCH}/{secrets.token_hex(8)}")
-    with storage.errors(f"s3://{bucket}/{scratch}"):
-        try:
-            if not uri.startswith("s3://"):
+    (bucket, _), scratch = storage.split(storage.ARTIFACTS), f"{SCRATCH}/{secrets.token_hex(8)}"
+    place = f"s3://{bucket}/{scratch}"
+    try:
+        if not uri.startswith("s3://"):
+            uri = f"{place}/raw"
+            with storage.errors(place):
                 transfer.put(bucket, {f"{scratch}/raw/{name}.parquet": path for name, path in raw.items()})
-                uri = f"s3://{bucket}/{scratch}/raw"
-            folder = uri.partition("?")[0].replace("s3://", "s3a://", 1)
-            yield {name: f"{folder}/{name}.parquet" for name in raw}, f"s3a://{bucket}/{scratch}/made"
-            target.mkdir()
+        folder = uri.partition("?")[0].replace("s3://", "s3a://", 1)
+        yield {name: f"{folder}/{name}.parquet" for name in raw}, f"s3a://{bucket}/{scratch}/made"
+        target.mkdir()
+        with storage.errors(place):
             transfer.get(bucket, {target / Path(item.key).name: item for item in _files(bucket, f"{scratch}/made/")})
-        finally:
+    finally:
+        with storage.errors(place):
             _remove(bucket, f"{scratch}/")
 
 
@@ -104,7 +104,7 @@ def wait(session: "SparkSession") -> None:
     context, deadline = session.sparkContext, time.monotonic() + PATIENCE
     while context._jsc.sc().getExecutorMemoryStatus().size() < 2:  # the driver is one
         reason = _reason(context.applicationId)
-        if reason.startswith(NO_IMAGE) or time.monotonic() > deadline:
+        if reason.startswith(cluster.NO_IMAGE) or time.monotonic() > deadline:
             raise UserError(f"Spark gets no executor on the cluster ({reason}): put that right, then run again")
         time.sleep(0.5)
 
@@ -140,9 +140,8 @@ def _storage() -> dict[str, str]:
 
 
 def _files(bucket: str, prefix: str) -> Iterator[Pinned]:
-    for item in storage.client().list_objects(bucket, prefix, recursive=True):
-        if item.object_name and item.object_name.endswith(".parquet") and item.last_modified:
-            yield Pinned(item.object_name, item.size or 0, item.etag or "", item.last_modified)
+    found = map(pinned, storage.client().list_objects(bucket, prefix, recursive=True))
+    return (item for item in found if item.key.endswith(".parquet"))
 
 
 def _remove(bucket: str, prefix: str) -> None:

@@ -15,7 +15,6 @@ import ibis
 from components.transform.engines.spark import pods
 from core.config import Spark
 from core.errors import UserError, first_line
-from core.frozen import count
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -87,7 +86,7 @@ def _start(spark: Spark, folder: Path) -> "SparkSession":
 def _settings(spark: Spark, folder: Path) -> dict[str, str]:
     settings = {
         "spark.app.name": "transform",
-        "spark.driver.memory": f"{count(spark.memory) // 2**20}m",
+        "spark.driver.memory": spark.heap,
         "spark.driver.extraJavaOptions": f"{JAVA} -Djava.io.tmpdir={folder} -Dderby.system.home={folder}",
         "spark.local.dir": str(folder),
         "spark.log.level": "OFF",
