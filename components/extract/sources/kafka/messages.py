@@ -84,7 +84,8 @@ def _chunks(consumer: Consumer, source: KafkaSource, span: Span, faults: Faults)
             heard, reached = time.monotonic(), max(map(_next, messages[-1:] + ends[-1:]))
             yield messages if reached <= span.end else [message for message in messages if _next(message) <= span.end]
         elif time.monotonic() - heard > source.timeout:
-            what = f"{source.address}, partition {span.partition}: nothing came for {source.timeout} s, {span.end - reached:,} messages are missing"
+            silence = f", partition {span.partition}: nothing came for {source.timeout} s, {span.end - reached:,} messages are missing"
+            what = source.address + ("" if faults.refused else silence)  # a password that has expired is told alike, whether before or in the middle
             raise refusal(what, faults.last or KafkaError(KafkaError._TIMED_OUT), faults)
     consumer.unassign()
 
