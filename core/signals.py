@@ -2,14 +2,12 @@
 
 import os
 import signal
+import stat
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
-import psutil
-
-PULSE = 0.5  # seconds between two looks
 PATIENCE = 10  # seconds to take back what has begun
 
 
@@ -29,37 +27,30 @@ def terminable() -> Iterator[None]:
 
 
 @contextmanager
-def no_orphan() -> Iterator[threading.Event]:
-    """End the block by SIGTERM when the command is gone that has given this process, or the shell around it, a session of its own.
+def no_orphan(alone: threading.Event) -> Iterator[None]:
+    """End the block by SIGTERM when the command is gone that has given this process, or the shell around it, a session and a pipe of its own.
 
     A command that is killed can end nothing any more: its step would go on, and write results of a run that nobody waits for.
 
-    Yields:
-        What is set when the command is gone.
+    Args:
+        alone: Is set when the command is gone, be it since before the block.
     """
-    leader, ended, alone = os.getsid(0), threading.Event(), threading.Event()
-    if leader in (os.getpid(), os.getppid()) and leader > 1:  # not in a pod, whose processes all end with its first
-        threading.Thread(target=_watch, args=(psutil.Process(leader), ended, alone), daemon=True).start()
+    ended = threading.Event()
+    if os.getsid(0) in (os.getpid(), os.getppid()) and stat.S_ISFIFO(os.fstat(0).st_mode):  # a pod's input is no pipe
+        threading.Thread(target=_watch, args=(ended, alone), daemon=True).start()
     try:
-        yield alone
+        yield
     finally:
         ended.set()
 
 
-def _watch(leader: psutil.Process, ended: threading.Event, alone: threading.Event) -> None:
-    command = leader.ppid()
-    while not ended.wait(PULSE):
-        if _parent(leader) != command:
-            alone.set()
-            os.kill(os.getpid(), signal.SIGTERM)
-            if not ended.wait(PATIENCE):
-                os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _parent(process: psutil.Process) -> int | None:
-    with suppress(psutil.Error):
-        return process.ppid()
-    return None
+def _watch(ended: threading.Event, alone: threading.Event) -> None:
+    os.read(0, 1)  # nobody writes: it returns when the last holder of the other end is gone, or was before we began
+    if not ended.is_set():
+        alone.set()
+        os.kill(os.getpid(), signal.SIGTERM)
+        if not ended.wait(PATIENCE):
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _interrupt(*_: object) -> NoReturn:

@@ -8,6 +8,7 @@ import json
 import os
 import resource
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -109,22 +110,22 @@ def record(name: str, config: dict[str, Any]) -> Iterator[Run]:
         name: The step.
         config: The use case, as the pipeline's parameter carries it.
     """
-    run = None
+    run, alone = None, threading.Event()
     heed_sigterm()
-    with no_orphan() as alone:
-        try:
-            run = Run(name, parse(config), live=True)
+    try:
+        run = Run(name, parse(config), live=True)
+        with no_orphan(alone):
             yield run
             run.close("FINISHED")
-            print(f"done: {run.summary}", flush=True)
-        except BaseException as error:
-            sentence = _sentence(error)
-            print(f"failed: {sentence}", flush=True)
-            if run:
-                _leave_behind(run, sentence, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED", is_last=alone.is_set())
-            if isinstance(error, UserError | KeyboardInterrupt):
-                sys.exit(1)
-            raise
+        print(f"done: {run.summary}", flush=True)
+    except BaseException as error:
+        sentence = _sentence(error)
+        print(f"failed: {sentence}", flush=True)
+        if run:
+            _leave_behind(run, sentence, "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED", is_last=alone.is_set())
+        if isinstance(error, UserError | KeyboardInterrupt):
+            sys.exit(1)
+        raise
 
 
 def parent(usecase: UseCase) -> str:

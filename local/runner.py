@@ -115,9 +115,9 @@ class _Session:
         log, started = self.folder / f"{name}.log", time.monotonic()
         self.observer.started(name)
         with log.open("wb") as output:
-            # a session of its own: Ctrl-C reaches the runner, which then ends the step
+            # a session of its own: Ctrl-C reaches the runner, which then ends the step; and a pipe, whose end says that the runner was killed
             self.process = subprocess.Popen(
-                command, env=_environment(variables), stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
+                command, env=_environment(variables), stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
             )
             code = self.process.wait()
         summary, error = last_words(log.read_text(errors="replace"))
