@@ -24,8 +24,6 @@ from tests.cluster.rig import Cluster
 from tests.cluster.serving import release, require_only
 from tests.deployer.kubernetes import ASK
 
-pytestmark = pytest.mark.alone  # a pipeline takes the whole node
-
 MLOPS = str(Path(sys.executable).with_name("mlops"))
 ANY = "evaluate.floor=2"  # a first model may be as bad as it likes
 WEAK = (ANY, "train.max_trials=1", "train.candidates={weak: {estimator: sklearn.linear_model.LogisticRegression, parameters: {C: 0.001}}}")

@@ -13,7 +13,7 @@ from tests.cluster.overlay import PIPELINE
 from tests.cluster.rig import ROOT, Cluster, Object
 from tests.cluster.test_end_to_end import submit
 
-pytestmark = pytest.mark.alone  # a pipeline takes the whole node
+pytestmark = pytest.mark.alone  # a run of the use case that other tests run, too
 
 SPACE, SERVER = "mlops-test-data", "patients"
 PASSWORD = "not-in-any-log"

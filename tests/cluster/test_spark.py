@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -18,8 +19,6 @@ from tests.cluster.overlay import IMAGE, PIPELINE, PLATFORM
 from tests.cluster.rig import ROOT, Cluster, Object, wait_until
 from tests.cluster.test_end_to_end import ANY, submit
 from tests.cluster.test_network import REACH
-
-pytestmark = pytest.mark.alone  # its pods take the whole node
 
 EXECUTORS = "spark-role=executor"
 JANUARY = "sources.flights=s3://data/flights/flights-2013-01.parquet"
@@ -95,8 +94,12 @@ def left(cluster: Cluster) -> list[str]:
 
 
 def test_it_gives_the_bytes_of_duckdb_also_when_an_executor_is_killed(cluster: Cluster, step: Driver, right: str) -> None:
+    lie = "s3://pipelines/kfp/test-spark/raw"  # where Kubeflow puts them
+    uploaded = step.python(f"from pathlib import Path; from core.storage import upload; upload(Path('/tmp/raw'), '{lie}')")
+    assert uploaded.code == 0, uploaded.err
     before = left(cluster)
-    with step.background("python", "-c", TRANSFORM, "", SPARK) as job:
+
+    with step.background("python", "-c", TRANSFORM, lie, SPARK) as job:
         both = wait_until(lambda: found if len(found := executors(cluster)) == 2 else [], 120, "two executors")
         reached = cluster.exec(PIPELINE, both[0]["metadata"]["name"], "python", "-c", REACH, *PEERS)
         cluster.kubectl("delete", "pod", both[1]["metadata"]["name"], "-n", PIPELINE, "--grace-period=0", "--force")
@@ -125,41 +128,37 @@ def assert_restricted(spec: Object) -> None:
     assert not [variable for variable in container["env"] if "AWS" in variable["name"]]
 
 
-def test_executors_of_a_killed_driver_end_and_the_next_reads_the_tables_of_kubeflow_where_they_lie(
-    cluster: Cluster, step: Driver, right: str
-) -> None:
-    uri = "s3://pipelines/kfp/test-spark/raw"
-    uploaded = step.python(f"from pathlib import Path; from core.storage import upload; upload(Path('/tmp/raw'), '{uri}')")
-    assert uploaded.code == 0, uploaded.err
-    with step.background("python", "-c", TRANSFORM, uri, SPARK):
+def test_executors_of_a_killed_driver_end(cluster: Cluster, step: Driver) -> None:
+    with step.background("python", "-c", TRANSFORM, "", SPARK):
         wait_until(lambda: len(executors(cluster)) == 2, 120, "two executors")
-    wait_until(lambda: not executors(cluster), 60, "the end of the executors")
 
-    made = step.python(TRANSFORM, uri, SPARK, seconds=300)
-
-    assert (made.code, made.out) == (0, right), made.err
+    wait_until(lambda: not cluster.names("pod", PIPELINE, EXECUTORS), 60, "the end of the executors")
 
 
 @pytest.mark.parametrize(
     ("environment", "sentence"),
     [
-        pytest.param({"SPARK_IMAGE": "localhost/nowhere:1"}, "Spark gets no executor on the cluster (ErrImagePull: localhost/nowhere:1)", id="image"),
-        pytest.param({"SPARK_IMAGE": ""}, "spark.master is k8s, which needs a cluster", id="no cluster"),
+        pytest.param(
+            {"SPARK_IMAGE": "localhost/nowhere:1"},
+            r"Spark gets no executor on the cluster \((ErrImagePull|ImagePullBackOff): localhost/nowhere:1\)",
+            id="image",
+        ),
+        pytest.param({"SPARK_IMAGE": ""}, r"spark\.master is k8s, which needs a cluster", id="no cluster"),
     ],
 )
 def test_without_executors_it_says_why(cluster: Cluster, step: Driver, environment: dict[str, str], sentence: str) -> None:
     made = step.run("python", "-c", TRANSFORM, "", SPARK, environment=environment)
 
     assert made.code == 1
-    assert sentence in made.err
+    assert re.search(sentence, made.err)
     assert len(made.err.splitlines()) == 1
     wait_until(lambda: not cluster.names("pod", PIPELINE, EXECUTORS), 60, "the end of the executors")
 
 
 def test_a_job_runs_transform_on_executors(cluster: Cluster, step: Driver) -> None:
-    said = submit(cluster, "wine", ANY, SPARK)
+    said = submit(cluster, "diabetes", ANY, SPARK)
 
-    clear(cluster, "wine")
+    clear(cluster, "diabetes")
     assert "transform" in said
     assert cluster.names("pod", PIPELINE, EXECUTORS) == []
 

@@ -55,12 +55,17 @@ def same(shown: list[str], printed: list[str]) -> bool:
 
 
 def checkout(folder: Path) -> Path:
-    """Copy what git has or would take; the environment is that of this checkout."""
+    """Copy what git has or would take."""
     listed = subprocess.run(["git", "ls-files", "-coz", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in filter(None, listed.split("\0")):
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes((ROOT / name).read_bytes())
+    return folder
+
+
+def equipped(folder: Path) -> Path:
+    """Give a checkout the environment of this one."""
     (folder / ".venv").mkdir()
     for entry in ("bin", "lib", "pyvenv.cfg"):
         (folder / ".venv" / entry).symlink_to(ROOT / ".venv" / entry)

@@ -52,6 +52,7 @@ def settings(spark: Spark) -> dict[str, str]:
         "spark.executor.memory": spark.heap,
         "spark.executor.extraJavaOptions": "-Duser.timezone=UTC",
         "spark.sql.shuffle.partitions": str(2 * spark.executors * spark.cores),
+        "spark.scheduler.minRegisteredResourcesRatio": "0",  # `wait` does, and sees why none comes
         "spark.kubernetes.namespace": _namespace(),
         "spark.kubernetes.authenticate.caCertFile": str(ACCOUNT / "ca.crt"),
         "spark.kubernetes.authenticate.oauthTokenFile": str(ACCOUNT / "token"),
