@@ -63,6 +63,6 @@ def _columns(name: str, seconds: float) -> str:
 
 
 def tail(step: Step) -> str:
-    """Return the last lines of a step's log, without the input that kfp prints first."""
-    lines = [line for line in step.log.read_text(errors="replace").rpartition("\n}\n")[2].splitlines() if line.strip()]
-    return "\n".join(f"  | {line}" for line in lines[-TAIL:])
+    """Return the last lines of a step's log, without the input that kfp prints first and without its error, which the step's line tells."""
+    lines = step.log.read_text(errors="replace").rpartition("\n}\n")[2].splitlines()
+    return "\n".join(f"  | {line}" for line in [line for line in lines if line.strip() and not line.startswith("failed: ")][-TAIL:])

@@ -89,7 +89,9 @@ def run(package: Path, config: dict[str, Any], run_id: str, folder: Path, observ
     local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(folder / "artifacts"), raise_on_error=False)
     with _logged(folder / "run.log"), terminable(), _conditions_watched() as problems:
         try:
-            _without_retries(package)(config=config)
+            pipeline = _without_retries(package)
+            session.names = {name: task.task_info.name for name, task in _tasks(pipeline)}
+            pipeline(config=config)
         except Exception as error:  # kfp raises whatever it meets, such as KeyError
             problems.append(f"the pipeline could not be run to its end: {type(error).__name__}: {error} (whole log: {folder / 'run.log'})")
         finally:
@@ -107,11 +109,13 @@ class _Session:
     def __init__(self, root: str, folder: Path, observer: Observer) -> None:
         self.root, self.folder, self.observer = root, folder, observer
         self.steps: list[Step] = []
+        self.names: dict[str, str] = {}  # of the tasks, as people see them
         self.process: subprocess.Popen[bytes] | None = None
 
     def execute(self, command: list[str], executor_input: dict[str, Any], variables: dict[str, str]) -> Step:
         """Run one step's command, look whether its outputs are there, and copy them to S3."""
-        name = Path(executor_input["outputs"]["outputFile"]).parent.name
+        task = Path(executor_input["outputs"]["outputFile"]).parent.name
+        name = self.names[task]
         log, started = self.folder / f"{name}.log", time.monotonic()
         self.observer.started(name)
         with log.open("wb") as output:
@@ -122,7 +126,7 @@ class _Session:
             code = self.process.wait()
         summary, error = last_words(log.read_text(errors="replace"))
         self._show(name, executor_input)
-        error = _explain(name, code, error) if code else _missing(name, executor_input) or self._keep(name, executor_input, log)
+        error = _explain(name, code, error) if code else _missing(name, executor_input) or self._keep(task, executor_input, log)
         step = Step(name, time.monotonic() - started, "" if error else summary, error, log)
         self.steps.append(step)
         self.observer.ended(step)
@@ -141,15 +145,15 @@ class _Session:
                 with contextlib.suppress(OSError):
                     shutil.copyfile(path, self.folder / f"{name}.html")
 
-    def _keep(self, name: str, executor_input: dict[str, Any], log: Path) -> str:
+    def _keep(self, task: str, executor_input: dict[str, Any], log: Path) -> str:
         """Copy outputs and log to where a cluster has them; return what went wrong."""
-        base = f"{self.root}/{name}/{uuid.uuid4()}"
+        base = f"{self.root}/{task}/{uuid.uuid4()}"
         try:
             for output, _, path in _artifacts(executor_input):
                 storage.upload(path, f"{base}/{output}")
             storage.upload(log, f"{base}/executor-logs-0")
         except (UserError, OSError) as error:
-            return f"the outputs of {name} could not be copied to S3: {error}"
+            return f"the outputs of {task} could not be copied to S3: {error}"
         return ""
 
 
@@ -158,11 +162,16 @@ def _without_retries(package: Path) -> Any:
     from kfp import components
 
     pipeline = components.load_component_from_file(str(package))
+    for _, task in _tasks(pipeline):
+        task.ClearField("retry_policy")
+    return pipeline
+
+
+def _tasks(pipeline: Any) -> Iterator[tuple[str, Any]]:
+    """Yield each task of a pipeline under the name that kfp gives it: one that is there twice gets a number."""
     spec = pipeline.component_spec.implementation.graph
     for component in (spec.root, *spec.components.values()):
-        for task in component.dag.tasks.values():
-            task.ClearField("retry_policy")
-    return pipeline
+        yield from component.dag.tasks.items()
 
 
 def _handler(session: _Session) -> type:

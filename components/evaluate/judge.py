@@ -95,7 +95,7 @@ def decide(usecase: UseCase, comparison: Comparison, rival: str, *, is_first: bo
     title = METRICS[usecase.metric].title
     better = comparison.low > usecase.evaluate.min_improvement
     figures = (
-        f"{title} {comparison.challenger:.4f} against {comparison.rival:.4f} of {rival}, better by {comparison.difference:+.4f} "
+        f"{title} {comparison.challenger:.4f} against {comparison.rival:.4f} of {rival}, improvement {comparison.difference:+.4f} "
         f"[{comparison.low:+.4f}, {comparison.high:+.4f}] at {usecase.evaluate.confidence:.0%} confidence"
     )
     sign = 1 if usecase.greater_is_better else -1
@@ -147,4 +147,4 @@ def _note(run: Run, verdict: Verdict, comparison: Comparison, rival: str, reason
         "judged_against": rival,
         "plots": json.dumps([path.split("/")[1].removesuffix(".svg") for path in run.artifacts if path.startswith("plots/")]),
     }
-    run.summary = reason.partition(":")[0] if verdict.champion == "" else reason.partition(", better by")[0]
+    run.summary = reason.partition(":")[0] if verdict.champion == "" else reason.partition(", improvement")[0]

@@ -161,7 +161,7 @@ def _listens(port: int) -> bool:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
 
-def wait_until(condition: Callable[[], T], seconds: float, what: str, pause: float = 0.2) -> T:
+def wait_until(condition: Callable[[], T], seconds: float, what: str, pause: float = 0.5) -> T:
     """Return what the condition gives as soon as that is true."""
     end = time.monotonic() + seconds
     while True:

@@ -64,7 +64,7 @@ def require_agreement(cluster: Cluster, driver: Driver, usecase: str, version: s
 def test_the_flights_pipeline_ends_in_a_model_that_serves(cluster: Cluster, driver: Driver, submitted: None) -> None:
     samples.deliver("flights")
 
-    submit(cluster, "flights")
+    submit(cluster, "flights", "train.max_trials=2")
 
     require_agreement(cluster, driver, "flights", "1")
     assert json.loads(driver.python(METADATA, "flights").out)["versions"] == ["1"]

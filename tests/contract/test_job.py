@@ -19,6 +19,7 @@ from core.codecheck import FOLDER, code_digest
 from local.platform import Platform
 from local.runner import Step, run
 from pipelines.build import COMPILED
+from tests.e2e.command import reserved
 from tests.unit.small import changed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -111,9 +112,10 @@ def mounted(folder: Path, **changes: Any) -> Path:
 
 
 def test_a_run_in_a_pod_prints_a_plain_line_a_step_then_the_verdict_and_the_links(tmp_path: Path) -> None:
-    process = start(mounted(tmp_path / "mlops"), tmp_path)
+    with reserved("wine"):
+        process = start(mounted(tmp_path / "mlops"), tmp_path)
 
-    out, err = process.communicate(timeout=300)
+        out, err = process.communicate(timeout=300)
 
     assert (process.returncode, err) == (0, "")
     lines = out.splitlines()

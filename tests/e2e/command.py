@@ -8,8 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -97,11 +97,18 @@ def mlops(*arguments: str, **environment: str) -> Ended:
 def once(name: str, make: Callable[[], list[Ended]]) -> list[Ended]:
     """Let the first worker that needs these runs start them; the others get what they printed."""
     path = home() / f"{name}.story.json"
-    with path.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with reserved(name):
         if not path.exists():
             path.write_text(json.dumps([asdict(ended) for ended in make()]))
     return [Ended(**ended) for ended in json.loads(path.read_text())]
+
+
+@contextmanager
+def reserved(name: str) -> Iterator[None]:
+    """Keep other workers' runs of a use case away: of two that promote at once, one fails."""
+    with (home() / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def is_step(process: psutil.Process, step: str) -> bool:

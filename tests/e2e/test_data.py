@@ -48,7 +48,7 @@ def test_a_run_reads_a_table_and_leaves_datasets_and_rows_that_the_next_run_can_
     assert [ended.code for ended in (first, again, from_dataset)] == [0, 0, 0], first.out + again.out + from_dataset.out
     assert first.steps["extract"] == from_dataset.steps["extract"] == "442 patients"
     assert first.steps["load"].startswith(f"442 rows -> {place}; ")
-    assert again.steps["load-2"].startswith(f"442 rows -> {place}; ")
+    assert again.steps["load"].startswith(f"442 rows -> {place}; ")
     assert _answers(server) == {"rows": _count(first.steps["load"]), "runs": 1, "models": 1}
     assert from_dataset.steps["evaluate"].startswith("the champion stays: ")
 

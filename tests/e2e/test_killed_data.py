@@ -296,7 +296,7 @@ def kill_at(world: World, point: Point) -> None:
 def assert_failed(shown: Ended, step: str) -> None:
     assert (shown.code, shown.err) == (1, "")
     assert "Traceback" not in shown.out
-    assert re.search(rf"^failed after \d+ s: {step}(-2)?: {step}(-2)? was killed \(signal 9\)", shown.out, re.MULTILINE), shown.out
+    assert re.search(rf"^failed after \d+ s: {step}: {step} was killed \(signal 9\)", shown.out, re.MULTILINE), shown.out
 
 
 def model_servers() -> list[psutil.Process]:

@@ -75,7 +75,7 @@ def test_the_first_run_shows_a_line_a_step_then_the_decision_and_the_addresses(w
     assert {mark for mark, *_ in LINE.findall(shown.out)} == {"✓"}
     assert all(shown.steps.values())
     assert shown.steps["extract"] == "178 wine"
-    figures = r"log loss \d\.\d{4} against \d\.\d{4} of a dummy, better by \+\d\.\d{4} \[\+\d\.\d{4}, \+\d\.\d{4}\] at 95% confidence"
+    figures = r"log loss \d\.\d{4} against \d\.\d{4} of a dummy, improvement \+\d\.\d{4} \[\+\d\.\d{4}, \+\d\.\d{4}\] at 95% confidence"
     assert re.search(rf"^the challenger becomes the first champion: {figures} \(\d+ s\)$", shown.out, re.MULTILINE)
     assert requests.get(f"{shown.link('server')}/v2/models/wine/versions/1/ready", timeout=10).ok
     assert requests.get(shown.link("MLflow"), timeout=10).ok
@@ -88,7 +88,7 @@ def test_a_second_run_ends_well_with_the_champion_that_stays_and_the_figures_why
     assert (shown.code, shown.err) == (0, "")
     assert list(shown.steps) == [*ORDER[: ORDER.index("register")], "serve", "report"]
     assert shown.steps["serve"] == f"version 1 serves at {shown.link('server')}"
-    figures = r"log loss (\d\.\d{4}) against \1 of version 1, better by \+0\.0000 \[\+0\.0000, \+0\.0000\] at 95% confidence"
+    figures = r"log loss (\d\.\d{4}) against \1 of version 1, improvement \+0\.0000 \[\+0\.0000, \+0\.0000\] at 95% confidence"
     assert re.search(rf"^the champion stays: {figures} \(\d+ s\)$", shown.out, re.MULTILINE)
     assert shown.link("server") == wine.first.link("server")
 
