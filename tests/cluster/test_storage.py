@@ -7,13 +7,14 @@ import json
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 import pytest
 import urllib3
 import yaml
 from minio import Minio, MinioAdmin
 from minio.credentials.providers import StaticProvider
-from minio.error import MinioException
+from minio.error import MinioException, S3Error
 
 from tests.cluster.overlay import IMAGE, PLATFORM
 from tests.cluster.rig import ROOT, Cluster, wait_until
@@ -101,9 +102,19 @@ def drive(cluster: Cluster, pod: str) -> Iterator[Callable[[], int]]:
 
 
 def write(connection: Minio, prefix: str) -> None:
-    """Write all objects, without a second try."""
+    """Write all objects; a server on a node out of breath may ask for another try."""
     for name, data in OBJECTS.items():
-        connection.put_object(BUCKET, f"{prefix}/{name}", io.BytesIO(data), len(data))
+        wait_until(partial(_put, connection, f"{prefix}/{name}", data), 30, f"{prefix}/{name} to be written", pause=1)
+
+
+def _put(connection: Minio, key: str, data: bytes) -> bool:
+    try:
+        connection.put_object(BUCKET, key, io.BytesIO(data), len(data))
+    except S3Error as error:
+        if error.code != "SlowDownWrite":
+            raise
+        return False
+    return True
 
 
 def read(connection: Minio, prefix: str) -> dict[str, bytes]:

@@ -92,7 +92,7 @@ def test_a_failed_step_ends_with_its_own_error_from_the_log_of_its_last_try(kube
 
     assert error == "extract: wine.csv is gone: put it back"
     assert "✗  extract        7.5 s  wine.csv is gone: put it back\n" in printed
-    assert "  | one line\n  | failed: wine.csv is gone: put it back\n" in printed
+    assert "  | one line\nlog  " in printed
     assert (Path(printed.split("log  ")[1].split("\n")[0])).read_text().startswith("one line")
 
 
