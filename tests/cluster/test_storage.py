@@ -7,14 +7,13 @@ import json
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 
 import pytest
 import urllib3
 import yaml
 from minio import Minio, MinioAdmin
 from minio.credentials.providers import StaticProvider
-from minio.error import MinioException, S3Error
+from minio.error import MinioException
 
 from tests.cluster.overlay import IMAGE, PLATFORM
 from tests.cluster.rig import ROOT, Cluster, wait_until
@@ -102,19 +101,9 @@ def drive(cluster: Cluster, pod: str) -> Iterator[Callable[[], int]]:
 
 
 def write(connection: Minio, prefix: str) -> None:
-    """Write all objects; a server on a node out of breath may ask for another try."""
+    """Write all objects, without a second try."""
     for name, data in OBJECTS.items():
-        wait_until(partial(_put, connection, f"{prefix}/{name}", data), 30, f"{prefix}/{name} to be written", pause=1)
-
-
-def _put(connection: Minio, key: str, data: bytes) -> bool:
-    try:
-        connection.put_object(BUCKET, key, io.BytesIO(data), len(data))
-    except S3Error as error:
-        if error.code != "SlowDownWrite":
-            raise
-        return False
-    return True
+        connection.put_object(BUCKET, f"{prefix}/{name}", io.BytesIO(data), len(data))
 
 
 def read(connection: Minio, prefix: str) -> dict[str, bytes]:

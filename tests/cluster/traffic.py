@@ -15,7 +15,7 @@ from tests.cluster.overlay import PIPELINE, SERVING
 from tests.cluster.rig import Cluster, wait_until
 
 PROGRAM = Path(__file__).with_name("load.py")
-THREADS, RATE = 8, 30  # half of the threads keep their connections
+THREADS, RATE = 8, 50  # half of the threads keep their connections
 
 
 @dataclass

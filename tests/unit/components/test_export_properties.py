@@ -151,7 +151,7 @@ def test_onnx_and_scikit_learn_agree(case: tuple[str, Data, Any]) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=400, deadline=None, suppress_health_check=CHECKS)
+@settings(max_examples=700, deadline=None, suppress_health_check=CHECKS)
 @given(cases())
 def test_onnx_and_scikit_learn_agree_on_many_more(case: tuple[str, Data, Any]) -> None:
     agree(case)
