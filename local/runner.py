@@ -115,8 +115,8 @@ class _Session:
     def execute(self, command: list[str], executor_input: dict[str, Any], variables: dict[str, str]) -> Step:
         """Run one step's command, look whether its outputs are there, and copy them to S3."""
         task = Path(executor_input["outputs"]["outputFile"]).parent.name
-        name = self.names[task]
-        log, started = self.folder / f"{name}.log", time.monotonic()
+        name = self.names[task]  # of a step that is there twice the same, so files have the task's
+        log, started = self.folder / f"{task}.log", time.monotonic()
         self.observer.started(name)
         with log.open("wb") as output:
             # a session of its own: Ctrl-C reaches the runner, which then ends the step; and a pipe, whose end says that the runner was killed
@@ -125,7 +125,7 @@ class _Session:
             )
             code = self.process.wait()
         summary, error = last_words(log.read_text(errors="replace"))
-        self._show(name, executor_input)
+        self._show(task, executor_input)
         error = _explain(name, code, error) if code else _missing(name, executor_input) or self._keep(task, executor_input, log)
         step = Step(name, time.monotonic() - started, "" if error else summary, error, log)
         self.steps.append(step)
@@ -138,12 +138,12 @@ class _Session:
             processes.stop(Process("step", self.process.pid, psutil.Process(self.process.pid).create_time(), ""), PATIENCE)
             self.process.wait()
 
-    def _show(self, name: str, executor_input: dict[str, Any]) -> None:
+    def _show(self, task: str, executor_input: dict[str, Any]) -> None:
         """Put the step's pages beside its log, also when it failed or S3 is gone: then they are wanted most."""
         for _, kind, path in _artifacts(executor_input):
             if kind == "system.HTML" and path.exists():
                 with contextlib.suppress(OSError):
-                    shutil.copyfile(path, self.folder / f"{name}.html")
+                    shutil.copyfile(path, self.folder / f"{task}.html")
 
     def _keep(self, task: str, executor_input: dict[str, Any], log: Path) -> str:
         """Copy outputs and log to where a cluster has them; return what went wrong."""
