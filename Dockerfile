@@ -43,10 +43,12 @@ FROM uv AS packages
 RUN /uv/bin/uv export --locked --no-default-groups --extra spark --no-emit-project --no-hashes --quiet | grep -E "^(pyspark|py4j)==" >/packages.txt \
  && /uv/bin/uv pip install --quiet --no-deps --target /opt/spark --python /uv/bin/python -r /packages.txt
 
-FROM runtime AS spark
+FROM runtime AS java
 USER 0:0
 RUN apt-get update -qq && apt-get install -qq -y --no-install-recommends default-jre-headless >/dev/null && rm -rf /var/lib/apt/lists/* \
  && echo "mlops:x:10001:10001::/tmp:/usr/sbin/nologin" >>/etc/passwd # Hadoop wants a name for its user
+
+FROM java AS spark
 COPY --from=packages /opt/spark /opt/spark
 COPY --from=jars /jars /opt/spark/pyspark/jars
 ENV PYTHONPATH=/app:/opt/spark
