@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import io
 import json
 import math
@@ -14,6 +13,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Literal
 
 from core.errors import UserError
+from core.trusted_types import TRUSTED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,13 +23,6 @@ Label = bool | int | float | str
 Value = bool | int | float | str | None
 
 MANIFEST, GOLDEN, MODEL, ONNX, FOREST = "manifest.json", "golden.json", "model.skops", "model.onnx", "forest.onnx"
-TRUSTED = ("sklearn.", "numpy.", "scipy.")
-# What HistGradientBoosting keeps when it splits on categories by itself, neither of which does anything but check an array; and what LightGBM
-# keeps: its trees are text, which a Booster reads.
-TRUSTED_NAMES = (
-    *("functools.partial", "sklearn.utils.validation.check_array"),
-    *("collections.OrderedDict", "lightgbm.basic.Booster", "lightgbm.sklearn.LGBMClassifier", "lightgbm.sklearn.LGBMRegressor"),
-)
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -128,7 +121,7 @@ def dump_model(pipeline: object) -> bytes:
 
 
 def load_model(data: bytes) -> Any:
-    """Restore a pipeline written by `dump_model`; only types of scikit-learn, NumPy and SciPy are built, and LightGBM's estimators.
+    """Restore a pipeline written by `dump_model`. Nothing is built but skops' safe types and those of `core.trusted_types`.
 
     Raises:
         UserError: The bytes hold another type, one that is not installed, or no model.
@@ -136,17 +129,20 @@ def load_model(data: bytes) -> Any:
     import skops.io
 
     try:
-        found = skops.io.get_untrusted_types(data=data)
-        refused = [name for name in found if not _is_trusted(name)]
+        types = skops.io.get_untrusted_types(data=data)
+        refused = [name for name in types if name not in TRUSTED]
         if not refused:
-            return skops.io.loads(data, trusted=found)
+            return skops.io.loads(data, trusted=types)
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
         cure = f"build the image with EXTRAS='--extra {package}', or `uv sync --extra {package}`"
         raise UserError(f"the model needs {package}, which is not installed: {cure}") from error
     except Exception as error:  # skops lets through what zipfile, json and the constructors raise
         raise UserError(f"the model file cannot be read ({type(error).__name__}: {error}): register the model again") from error
-    raise UserError(f"the model holds {', '.join(refused)}: only types of scikit-learn, NumPy and SciPy are loaded; build the pipeline of those")
+    raise UserError(
+        f"the model holds {', '.join(refused)}, which is not loaded: build it of scikit-learn's estimators, or add the type "
+        "to core/trusted_types.py if it has no side effects"
+    )
 
 
 def frame(columns: Mapping[str, Sequence[Any]], inputs: Sequence[Input]) -> pd.DataFrame:
@@ -252,18 +248,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and math.isinf(value):
         raise UserError("the golden rows hold an infinite number, which JSON cannot carry: let the contract refuse it or features() clip it")
     return None if isinstance(value, float) and math.isnan(value) else value
-
-
-def _is_trusted(name: str) -> bool:
-    """Tell whether this is a class of a trusted package; a function could be called by a crafted file (`numpy.testing.runstring`)."""
-    module, _, attribute = name.rpartition(".")
-    if not name.startswith(TRUSTED) or name in TRUSTED_NAMES:
-        return name in TRUSTED_NAMES
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError):
-        return False
-    return isinstance(found, type) and f"{found.__module__}.".startswith(TRUSTED)
 
 
 def _repeatable(data: bytes) -> bytes:

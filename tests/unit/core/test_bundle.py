@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import math
@@ -9,11 +10,13 @@ import pickle
 import sys
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_matrix
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
     ExtraTreesClassifier,
@@ -28,9 +31,12 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import KFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, StandardScaler, TargetEncoder
+from sklearn.utils import get_tags
+from sklearn.utils.discovery import all_estimators
 
 from core.bundle import Bundle, Golden, Input, Manifest, Output, differences, digest, dump_model, frame, load_model, pack, unpack
 from core.errors import UserError
+from core.trusted_types import BY_MODULE
 
 INPUTS = (Input("hour", "FP64"), Input("seats", "FP64"), Input("carrier", "BYTES"), Input("origin", "BYTES"), Input("tail", "BYTES"))
 MANIFEST = Manifest("flights", "binary", "late", "scikit-learn", INPUTS, (Output("predict", "INT64"),), (0, 1), {"scikit-learn": "1.9.1"})
@@ -166,8 +172,54 @@ def test_another_type_is_named_and_never_built() -> None:
     harmless.__dict__["value"] = 1
     data = dump_model(Pipeline([("own", harmless)]))
 
-    with pytest.raises(UserError, match=r"Harmless: only types of scikit-learn, NumPy and SciPy are loaded"):
+    with pytest.raises(UserError, match=r"Harmless, which is not loaded"):
         load_model(data)
+
+
+def test_a_file_that_deletes_a_folder_is_refused(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    scaler, source = StandardScaler(), np.lib.npyio.DataSource(str(victim))
+    vars(source)["_istmpdest"], scaler.source = True, source
+    data = dump_model(scaler)
+    vars(source)["_istmpdest"] = False
+
+    with pytest.raises(UserError, match=r"numpy\.\S*DataSource"):
+        load_model(data)
+    assert victim.is_dir()
+
+
+def test_no_trusted_type_acts_when_it_is_dropped() -> None:
+    for module, names in BY_MODULE.items():
+        if module.partition(".")[0] != "lightgbm":
+            loaded = importlib.import_module(module)
+            assert [name for name in names if hasattr(getattr(loaded, name), "__del__")] == []
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["classifier", "regressor"])
+def test_every_supervised_estimator_is_restored(kind: str) -> None:
+    random = np.random.default_rng(0)
+    rows = csr_matrix(np.abs(random.normal(size=(40, 3))))
+    target = np.array(["no", "yes"])[np.arange(40) % 2] if kind == "classifier" else random.uniform(1, 2, 40)
+
+    restored = {
+        name: load_model(dump_model(pipeline))
+        for name, estimator in all_estimators(kind)
+        if name != "TunedThresholdClassifierCV" and (pipeline := trained(estimator, rows, target)) is not None
+    }
+
+    assert len(restored) > 30
+
+
+def trained(estimator: Any, sparse: Any, target: Any) -> Any:
+    """Fit it with its defaults, on sparse rows if it takes them; None where it needs other estimators or another target."""
+    try:
+        model = estimator()
+        rows = sparse if get_tags(model).input_tags.sparse else sparse.toarray()
+        return model.fit(rows, target)
+    except (TypeError, ValueError, AttributeError):
+        return None
 
 
 @pytest.mark.parametrize(
