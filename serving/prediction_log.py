@@ -28,6 +28,7 @@ FOLDER = "s3://predictions"
 POLL = 0.1  # seconds between two looks at the buffer: a signal from the event loop would cost each request more
 FIRST_PAUSE, LONGEST_PAUSE, LAST_PAUSE = 1.0, 30.0, 0.5  # seconds between attempts to write: at first, in the end, and once the server leaves
 ENTRY_BYTES, NUMBER_BYTES, TEXT_BYTES, CHARACTER_BYTES = 600, 32, 64, 4  # what Python needs for them, rather too much than too little
+ID_CHARACTERS = 256
 DAY = 86_400_000_000  # microseconds
 
 logger = logging.getLogger(__name__)
@@ -111,11 +112,11 @@ class PredictionLog:
         Args:
             columns: What the model read; not changed afterwards.
             answers: What it answered.
-            request_id: The client's, empty if it gave none.
+            request_id: The client's, empty if it gave none. Cut at 256 characters, as is the trace: both come from strangers.
             trace: The W3C trace context, empty if there is none.
         """
-        rows = len(columns[0])
-        size = ENTRY_BYTES + rows * self._row_size
+        rows, request_id, trace = len(columns[0]), request_id[:ID_CHARACTERS], trace[:ID_CHARACTERS]
+        size = ENTRY_BYTES + rows * self._row_size + CHARACTER_BYTES * (len(request_id) + len(trace))
         for place in self._texts:
             size += CHARACTER_BYTES * sum(map(len, filter(None, columns[place])))
         if not self._has_room(rows, size):

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -271,6 +272,20 @@ def test_long_texts_are_bounded_by_their_bytes(make: Make) -> None:
 
     assert 1 <= log.buffered_rows <= 10
     assert log.buffered_rows + log.dropped_rows == 101
+
+
+def test_long_identities_are_cut_and_counted(make: Make) -> None:
+    log = make(Limits(size=1_000_000))
+    tracemalloc.start()
+
+    for number in range(1000):
+        offer(log, (1.0, "UA"), identity=f"{number}{'i' * 100_000}", trace=f"{number}{'t' * 100_000}")
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert held < 2_000_000
+    assert 100 <= log.buffered_rows <= 400
+    assert {len(kept[field]) for kept in log._entries for field in (5, 6)} == {256}
 
 
 def test_memory_stays_within_the_bound_while_s3_is_away(make: Make, door: Door) -> None:
