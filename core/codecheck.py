@@ -139,6 +139,8 @@ def _columns_wanted(usecase: UseCase) -> Iterator[tuple[tuple[str | int, ...], s
     yield ("target",), usecase.target
     for kind in ("numeric", "categorical"):
         yield from ((("features", kind, index), name) for index, name in enumerate(getattr(usecase.features, kind)))
+    if isinstance(usecase.key, tuple):
+        yield from ((("key", index), name) for index, name in enumerate(usecase.key))
     if usecase.split.column:
         yield ("split", "column"), usecase.split.column
 

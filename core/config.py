@@ -37,13 +37,12 @@ class Split(Frozen):
     """Which rows the model learns from; what is left is the test set."""
 
     by: Literal["time", "group", "random"] = Field(
-        description="time: the newest rows are the test set. group: all rows of one customer, patient, ... go together. random: by a hash of the row."
+        description="time: the newest rows are the test set. group: all rows of one customer, patient, ... stay together. random: by a hash of `key`."
     )
     column: str | None = Field(
-        default=None,
-        description="The column of `features()` that orders the rows (time), that names the group (group), or by whose value alone a row finds its "
-        "place, so that it keeps it when other columns change (random; may be left out).",
+        default=None, description="The column of `features()` that orders the rows (time) or names the group (group). Not for random: see `key`."
     )
+    seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of the split by group or at random. `train.seed` never moves a row.")
     stratify: bool = Field(default=False, description="Keep the shares within each class of the target; only at random.")
     train: Fraction = Field(default=0.6, description="Share of rows to learn from.")
     validation: Fraction = Field(default=0.2, description="Share of rows to choose the best candidate by.")
@@ -199,6 +198,11 @@ class UseCase(Frozen):
     description: str = Field(description="One sentence: the question that the model answers.")
     task: Task = Field(description="What kind of answer.")
     target: Identifier = Field(description="The column of `features()` that is to be predicted.")
+    key: tuple[str, ...] | Literal["all"] | None = Field(
+        default=None,
+        description="Columns of `features()` that identify a row, as a list. `all`: all columns, if no two rows are equal. Required for a split at "
+        "random. Whether a row is for training or for the test depends on its key and `split.seed` alone.",
+    )
     metric: Literal[tuple(METRICS)] = Field(description="By which candidates are chosen and the verdict is given.")  # type: ignore[valid-type]
     sources: dict[Identifier, Source] = Field(
         min_length=1, description="Each an address or a path beside the config; or a mapping with its `kind`, see below."
@@ -212,6 +216,13 @@ class UseCase(Frozen):
     limits: Limits = Limits()
     spark: Spark | None = Field(default=None, description="Run transform on Spark instead of DuckDB; an empty mapping is enough: `{}`.")
     serving: Serving = Serving()
+
+    @field_validator("key", mode="before")
+    @classmethod
+    def _columns_or_all(cls, key: Any) -> Any:
+        if key in (None, "all") or (isinstance(key, list | tuple) and key and all(isinstance(name, str) for name in key)):
+            return key
+        raise ValueError("write a list of columns, such as [id], or all")
 
     @property
     def greater_is_better(self) -> bool:

@@ -105,6 +105,7 @@ def _contradictions(usecase: UseCase) -> Iterator[Problem]:
     """Yield what is named in one place and missing in another, and what cannot be meant."""
     yield from (Problem(path, message) for path, message in contract_problems(usecase))
     yield from _feature_problems(usecase)
+    yield from _key_problems(usecase)
     yield from _split_problems(usecase)
     yield from _search_problems(usecase)
     if usecase.task not in METRICS[usecase.metric].tasks:
@@ -128,6 +129,11 @@ def _feature_problems(usecase: UseCase) -> Iterator[Problem]:
 def _split_problems(usecase: UseCase) -> Iterator[Problem]:
     if usecase.split.train + usecase.split.validation >= 1:
         yield Problem(("split",), "train and validation leave no test rows: make their sum less than 1")
+    if usecase.split.by == "random" and usecase.key is None:
+        cure = "write key: [id] with the columns that identify a row, or key: all if no two rows are equal; `mlops contract` proposes one"
+        yield Problem(("split", "by"), f"a split at random needs a key: {cure}")
+    if usecase.split.by == "random" and usecase.split.column is not None:
+        yield Problem(("split", "column"), f"a split at random uses the key: write key: [{usecase.split.column}] instead")
     if usecase.split.by != "random" and usecase.split.column is None:
         yield Problem(("split",), f"a split by {usecase.split.by} needs a column: name it as split.column")
     if usecase.split.column == usecase.target:
@@ -136,6 +142,15 @@ def _split_problems(usecase: UseCase) -> Iterator[Problem]:
         yield Problem(("split", "stratify"), f"a split by {usecase.split.by} cannot keep the shares of the classes: remove it, or split at random")
     if usecase.split.stratify and usecase.task == "regression":
         yield Problem(("split", "stratify"), "a regression has no classes to keep the shares of: remove it")
+
+
+def _key_problems(usecase: UseCase) -> Iterator[Problem]:
+    named = usecase.key if isinstance(usecase.key, tuple) else ()
+    for index, column in enumerate(named):
+        if column == usecase.target:
+            yield Problem(("key", index), f"{column} is the target, which does not identify a row: name other columns")
+        elif column in named[:index]:
+            yield Problem(("key", index), f"{column} is named twice: remove one")
 
 
 def _search_problems(usecase: UseCase) -> Iterator[Problem]:

@@ -81,6 +81,11 @@ def columns(connection: duckdb.DuckDBPyConnection, path: str | Path) -> dict[str
     return {row[0]: row[1] for row in connection.execute(f"DESCRIBE FROM read_parquet({literal(path)})").fetchall()}
 
 
+def view_columns(connection: duckdb.DuckDBPyConnection, name: str) -> dict[str, str]:
+    """Return the columns of a view or table and DuckDB's types of them."""
+    return {row[0]: row[1] for row in connection.execute(f"DESCRIBE {identifier(name)}").fetchall()}
+
+
 def inputs(usecase: UseCase) -> tuple[Input, ...]:
     """Return what the model reads, in its order."""
     return tuple(Input(name, "FP64") for name in usecase.features.numeric) + tuple(Input(name, "BYTES") for name in usecase.features.categorical)

@@ -79,6 +79,7 @@ def _document(name: str) -> dict[str, Any]:
         "description": "Rows that are made up.",
         "task": "binary",
         "target": "answer",
+        "key": ["i"],
         "metric": "roc_auc",
         "sources": {"rows": "rows.csv"},
         "contract": {"rows": {"columns": {"i": {"type": "integer"}}}},

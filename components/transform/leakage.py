@@ -8,6 +8,7 @@ import duckdb
 
 from core.config import UseCase
 from core.errors import UserError
+from core.keys import unit_columns
 from core.tables import identifier, literal
 
 SAMPLE = 20_000  # rows: a feature that gives the answer gives it in any of them
@@ -43,10 +44,8 @@ def repeated(usecase: UseCase, connection: duckdb.DuckDBPyConnection, rows: int)
 
 def _shared(usecase: UseCase, connection: duckdb.DuckDBPyConnection) -> Iterator[str]:
     """Yield what is in two splits."""
-    if usecase.split.column is None:
-        return
-    column = identifier(usecase.split.column)
     if usecase.split.by == "time":
+        column = identifier(str(usecase.split.column))
         span = f"SELECT min({column}) AS first, max({column}) AS last FROM split_table WHERE split = '{{}}'"  # noqa: S608
         for earlier, later in (("train", "validation"), ("validation", "test")):
             both = f"SELECT a.last >= b.first, a.last::VARCHAR FROM ({span.format(earlier)}) a, ({span.format(later)}) b"  # noqa: S608
@@ -54,11 +53,15 @@ def _shared(usecase: UseCase, connection: duckdb.DuckDBPyConnection) -> Iterator
             if overlaps:
                 yield f"the {earlier} rows go up to {usecase.split.column} {last}, where {later} rows have begun: look how the values are ordered"
         return
-    keys = f"SELECT {column} AS key, count(*) AS rows FROM split_table GROUP BY 1 HAVING min(split) <> max(split)"  # noqa: S608
-    count, rows, example = _ask(connection, f"SELECT count(*), sum(rows), min(key::VARCHAR) FROM ({keys})")  # noqa: S608
+    if usecase.key == "all":  # no two rows are equal
+        return
+    named = unit_columns(usecase, ())
+    listed, shown = ", ".join(map(identifier, named)), ", ".join(f"{identifier(name)}::VARCHAR" for name in named)
+    keys = f"SELECT concat_ws(', ', {shown}) AS key, count(*) AS rows FROM split_table GROUP BY {listed} HAVING min(split) <> max(split)"  # noqa: S608
+    count, rows, example = _ask(connection, f"SELECT count(*), sum(rows), min(key) FROM ({keys})")  # noqa: S608
     if count:
         yield (
-            f"{count:,} values of {usecase.split.column} are in two splits, with {rows:,} rows (such as {example}): "
+            f"{count:,} values of {', '.join(named)} are in two splits, with {rows:,} rows (such as {example}): "
             f"their rows have several values of {usecase.target}, so remove split.stratify"
         )
 

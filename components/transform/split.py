@@ -1,29 +1,31 @@
 """The split: of each row, whether it is for training, for validation or for the test, decided the same way each time."""
 
+from collections.abc import Iterable
+
 import duckdb
 
 from core.config import UseCase
 from core.errors import UserError
-from core.tables import SPLITS, identifier
+from core.keys import key_hash, unit_columns
+from core.tables import SPLITS, identifier, view_columns
 
 CURES = {
     "time": "{column} has {places:,} instants, and rows of one instant go together; use a finer one, deliver more or change the shares under split",
     "group": "{column} has {places:,} values, and rows of one value go together; deliver more or change the shares under split",
-    "random": "{places:,} rows differ from all others; deliver more or change the shares under split",
+    "random": "there are {places:,} keys, and rows of one key go together; deliver more or change the shares under split",
 }
 
 
-def place(usecase: UseCase) -> str:
-    """Return the SQL of a row's place, by which the table is ordered and cut.
+def place(usecase: UseCase, columns: Iterable[str]) -> str:
+    """Return the SQL of a row's place, by which the table is ordered and cut: a time, or a hash of group or key with `split.seed`.
 
-    A hash of the row, or of the value of one column, with the seed: it stays when other rows come or go. The hash of a row
-    changes with its columns, that of one column's value does not.
+    Args:
+        usecase: The use case.
+        columns: All columns of the view `made`.
     """
-    column = usecase.split.column
     if usecase.split.by == "time":
-        return identifier(str(column))
-    hashed = f"{identifier(column)}::VARCHAR" if column else "made::VARCHAR"
-    return f"(md5_number_lower(concat_ws('|', {usecase.train.seed}, {hashed}))::DOUBLE / {2**64})"
+        return identifier(str(usecase.split.column))
+    return f"({key_hash(unit_columns(usecase, columns), usecase.split.seed)}::DOUBLE / {2**64})"
 
 
 def splitting(usecase: UseCase, connection: duckdb.DuckDBPyConnection) -> tuple[str, str]:
@@ -32,7 +34,7 @@ def splitting(usecase: UseCase, connection: duckdb.DuckDBPyConnection) -> tuple[
     Returns:
         The SQL of a row's split, and what it needs to be joined with.
     """
-    split, where = usecase.split, place(usecase)
+    split, where = usecase.split, place(usecase, view_columns(connection, "made"))
     first, second = split.train, round(split.train + split.validation, 9)
     if split.by != "time" and not split.stratify:
         return f"CASE WHEN {where} < {first} THEN 'train' WHEN {where} < {second} THEN 'validation' ELSE 'test' END", ""
@@ -50,7 +52,8 @@ def refuse_empty(usecase: UseCase, connection: duckdb.DuckDBPyConnection, counts
     """
     empty = [split for split in SPLITS if not counts.get(split)]
     if empty:
-        places = connection.execute(f"SELECT count(DISTINCT {place(usecase)}) FROM made").fetchall()[0][0]  # noqa: S608
+        where = place(usecase, view_columns(connection, "made"))
+        places = connection.execute(f"SELECT count(DISTINCT {where}) FROM made").fetchall()[0][0]  # noqa: S608
         cure = CURES[usecase.split.by].format(column=usecase.split.column, places=places)
         raise UserError(f"the split by {usecase.split.by} leaves no {' and no '.join(empty)} rows of {sum(counts.values()):,}: {cure}")
 

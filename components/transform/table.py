@@ -13,14 +13,16 @@ from ibis import Table
 
 from components.transform.engines import Wrong
 from components.transform.engines import duckdb as duckdb_engine
+from components.transform.key import refuse_bad_key
 from components.transform.leakage import refuse_leakage, repeated
 from components.transform.split import place, refuse_empty, splitting
 from core.codecheck import features
 from core.config import UseCase
 from core.errors import UserError, first_line
 from core.frozen import count
+from core.keys import key_columns
 from core.portable import volatile
-from core.tables import SPLITS, columns, connect, identifier, literal
+from core.tables import SPLITS, columns, connect, identifier, literal, view_columns
 from core.tracking import Run
 
 NOTED = 0.01  # share of test rows equal to training rows, from which on the summary tells of it
@@ -47,6 +49,7 @@ def transform(run: Run, raw: str, target: str, uri: str = "") -> dict[str, Any]:
             _leave_room(run.usecase, connection)
             _make(run.usecase, connection, Path(raw), Path(folder, "made.parquet"), uri)
             _check(run.usecase, connection)
+            refuse_bad_key(run.usecase, connection)
             counts = _write(run.usecase, connection, part)
             refuse_leakage(run.usecase, connection, part)
             repeats = repeated(run.usecase, connection, sum(counts.values()))
@@ -116,8 +119,8 @@ def _canonical(name: str, kind: str) -> str:
 
 
 def _check(usecase: UseCase, connection: duckdb.DuckDBPyConnection) -> None:
-    found = {row[0]: row[1] for row in connection.execute("DESCRIBE made").fetchall()}
-    wanted = {*usecase.features.names, usecase.target} | ({usecase.split.column} if usecase.split.column else set())
+    found = view_columns(connection, "made")
+    wanted = {*usecase.features.names, usecase.target, *filter(None, (usecase.split.column,)), *key_columns(usecase, found)}
     if wanted - found.keys():
         raise UserError(
             f"features() of {usecase.name} makes no column {', '.join(sorted(wanted - found.keys()))}: make it there or remove it from the config"
@@ -140,8 +143,8 @@ def _write(usecase: UseCase, connection: duckdb.DuckDBPyConnection, part: Path) 
     One file with a column: a folder a split would cost more, and a step reads the rows it needs by the column as well.
     """
     split, cuts = splitting(usecase, connection)
-    names = [row[0] for row in connection.execute("DESCRIBE made").fetchall()]
-    order = ", ".join(f"{key} ASC NULLS LAST" for key in (place(usecase), *map(identifier, names)))
+    names = view_columns(connection, "made")
+    order = ", ".join(f"{key} ASC NULLS LAST" for key in (place(usecase, names), *map(identifier, names)))
     query = f"SELECT made.*, {split} AS split FROM made {cuts} ORDER BY {order}"  # noqa: S608
     connection.execute(f"COPY ({query}) TO {literal(part)} (FORMAT parquet, COMPRESSION zstd)")
     counts = dict(connection.execute(f"SELECT split, count(*) FROM read_parquet({literal(part)}) GROUP BY split").fetchall())  # noqa: S608

@@ -37,6 +37,7 @@ SETTINGS = (
     "train.max_trials=1",
     "evaluate.floor=0.5",
     "evaluate.slices=[]",
+    "key=[scheduled, carrier, origin, dest, minute]",
     "split={by: random}",
     "evaluate.bootstrap=100",
 )

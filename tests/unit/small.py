@@ -30,6 +30,7 @@ def document(task: str = "binary", /, **changes: Any) -> dict[str, Any]:
         "task": task,
         "target": "answer",
         "metric": METRIC[task],
+        "key": ["y"],
         "sources": {"rows": "rows.csv"},
         "contract": {"rows": {"columns": {"x": {"type": "number"}}}},
         "features": {"numeric": ["x", "y"], "categorical": ["kind"]},

@@ -15,19 +15,22 @@ from hypothesis import strategies as st
 
 from components.transform.table import transform
 from core.errors import UserError
+from core.keys import key_hash
 from core.tables import SPLITS
 from core.tracking import Run
 from tests.unit import small
 
 TYPES = {"x": "number", "y": "number", "kind": "string", "customer": "string", "day": "integer", "answer": "string", "row": "integer"}
 GROUP, TIME = {"by": "group", "column": "customer"}, {"by": "time", "column": "day"}
-STRATA = {"by": "random", "stratify": True}
+RANDOM = {"by": "random"}
+STRATA = RANDOM | {"stratify": True}
 
 
 def run_of(split: dict[str, Any], **changes: Any) -> Run:
     """Wine, whose features() takes the table as it is."""
     contract = {"columns": {name: {"type": kind} for name, kind in TYPES.items()}}
-    given = {"contract__wine": contract, "target": "answer", "features": {"numeric": ["x", "y"], "categorical": ["kind"]}, "split": split}
+    given = {"key": ["row"], "contract__wine": contract, "target": "answer", "split": split}
+    given["features"] = {"numeric": ["x", "y"], "categorical": ["kind"]}
     return Run("transform", small.variant("wine", **(given | changes)))
 
 
@@ -56,7 +59,7 @@ def places(table: pa.Table, *keys: str) -> dict[Any, str]:
     return dict(zip(zip(*(table[key].to_pylist() for key in keys), strict=True), table["split"].to_pylist(), strict=True))
 
 
-@pytest.mark.parametrize("split", [GROUP, {"by": "random", "column": "row"}, STRATA], ids=["group", "key", "strata"])
+@pytest.mark.parametrize("split", [GROUP, RANDOM, STRATA], ids=["group", "key", "strata"])
 def test_the_shares_are_those_of_the_config(tmp_path: Path, split: dict[str, Any]) -> None:
     table = made(tmp_path, run_of(split | {"train": 0.5, "validation": 0.3}), columns(4000))
 
@@ -74,16 +77,55 @@ def test_all_rows_of_a_group_are_in_one_split(tmp_path: Path, seed: int, rows: i
     assert found.num_rows == rows
 
 
-@pytest.mark.parametrize("split", [GROUP, {"by": "random", "column": "row"}], ids=["group", "key"])
-def test_a_key_keeps_its_split_when_rows_and_columns_come(tmp_path: Path, split: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("split", "key"), [(GROUP, "customer"), (RANDOM, "row")], ids=["group", "key"])
+def test_a_row_keeps_its_split_when_rows_features_and_seeds_change(tmp_path: Path, split: dict[str, Any], key: str) -> None:
     first, second = columns(800), columns(1600)
     second["row"][:800], second["customer"][:800] = first["row"], first["customer"]
-    key = str(split["column"])
 
     before = places(made(tmp_path / "before", run_of(split), first), key)
-    after = places(made(tmp_path / "after", run_of(split, features={"numeric": ["x"], "categorical": []}), second), key)
+    after = places(made(tmp_path / "after", run_of(split, features={"numeric": ["x"], "categorical": []}, train__seed=99), second), key)
+    moved = places(made(tmp_path / "moved", run_of(split | {"seed": 1}), first), key)
 
     assert before.items() <= after.items()
+    assert not before.items() <= moved.items()
+
+
+def test_a_composite_key_is_hashed_without_ambiguity() -> None:
+    rows = pa.table(
+        {"a": ["ab", "a", "abc", "", "abc", None, "null", None, "1:a", "1"], "b": ["c", "bc", "", "abc", None, "abc", "", None, "", ":a"]}
+    )
+
+    hashes = duckdb.from_arrow(rows).aggregate(f"count(DISTINCT {key_hash(('a', 'b'))})").fetchall()
+
+    assert hashes == [(rows.num_rows,)]
+
+
+@pytest.mark.parametrize(
+    ("key", "changes", "sentence"),
+    [
+        pytest.param("all", {}, None, id="all, no row twice"),
+        pytest.param("all", {name: [1] * 500 for name in ("x", "y", "day")} | {"row": [0, 0, *range(498)]}, None, id="all, told apart by one column"),
+        pytest.param(
+            "all",
+            {name: [1] * 500 for name in ("x", "y", "day")}
+            | {name: ["a"] * 500 for name in ("kind", "customer", "answer")}
+            | {"row": [7, 7, 7, *range(10, 507)]},
+            "2 of 500 rows repeat another one (such as a, a, 1, a, ...), so key: all does not identify a row: name the columns that do",
+            id="all, rows twice",
+        ),
+        pytest.param(["kind", "row"], {"row": [None, None, *range(498)]}, None, id="a null in one column"),
+        pytest.param(["row"], {"row": [None, None, *range(498)]}, "2 of 500 rows have no key, row is null: filter them out", id="a null key"),
+    ],
+)
+def test_a_key_that_does_not_identify_a_row_is_refused(tmp_path: Path, key: Any, changes: dict[str, Any], sentence: str | None) -> None:
+    run = run_of(RANDOM, key=key)
+
+    try:
+        made(tmp_path, run, columns(500, **changes))
+    except UserError as error:
+        assert sentence and sentence in str(error)
+    else:
+        assert sentence is None
 
 
 def test_in_strata_the_shares_hold_within_each_class(tmp_path: Path) -> None:
@@ -110,7 +152,7 @@ def test_a_key_of_several_classes_in_strata_is_refused_with_count_and_example(tm
     data = columns(rows, customer=[f"c{row // 4}" for row in range(rows)])
 
     with pytest.raises(UserError) as refused:
-        made(tmp_path, run_of(STRATA | {"column": "customer"}), data)
+        made(tmp_path, run_of(STRATA, key=["customer"]), data)
 
     assert "values of customer are in two splits, with" in str(refused.value)
     assert "(such as c" in str(refused.value)
@@ -167,7 +209,7 @@ def test_a_feature_that_is_the_answer_is_named(tmp_path: Path, changes: dict[str
     data |= {name: make(data) for name, make in changes.items()}
 
     with pytest.raises(UserError) as refused:
-        made(tmp_path, run_of({"by": "random"}), data)
+        made(tmp_path, run_of(RANDOM), data)
 
     assert str(refused.value) == f"feature {feature} {how}: the model would see the answer: remove it from features"
     assert not list(tmp_path.glob("table*"))
@@ -183,7 +225,7 @@ def test_a_feature_that_is_the_answer_is_named(tmp_path: Path, changes: dict[str
 )
 def test_of_a_regression_a_feature_on_the_scale_of_the_answer_is_refused(tmp_path: Path, make: Any, refuses: bool) -> None:
     data = columns(1000)
-    run = run_of({"by": "random"}, task="regression", metric="mae", target="x", features={"numeric": ["y"], "categorical": ["kind"]})
+    run = run_of(RANDOM, task="regression", metric="mae", target="x", features={"numeric": ["y"], "categorical": ["kind"]})
 
     try:
         made(tmp_path, run, data | {"y": make(data["x"])})
@@ -207,7 +249,7 @@ def test_one_exception_clears_a_feature(tmp_path: Path) -> None:
 def test_an_identifier_is_not_taken_for_the_answer(tmp_path: Path) -> None:
     data = columns(2000)
 
-    table = made(tmp_path, run_of({"by": "random"}), data | {"kind": [f"id{row}" for row in range(2000)]})
+    table = made(tmp_path, run_of(RANDOM), data | {"kind": [f"id{row}" for row in range(2000)]})
 
     assert table.num_rows == 2000
 

@@ -25,7 +25,7 @@ NUMBERS = ("alcohol", "malic_acid", "ash", "hue")
 def run_of(**changes: Any) -> Run:
     """Wine, whose features() takes the table as it is: the raw table decides what is made."""
     columns = {name: {"type": "number"} for name in NUMBERS} | {"cultivar": {"type": "string"}, "day": {"type": "timestamp"}}
-    given = {"contract__wine__columns": columns, "features__numeric": list(NUMBERS), "limits__memory": "128MB"}
+    given = {"key": ["alcohol", "day"], "contract__wine__columns": columns, "features__numeric": list(NUMBERS), "limits__memory": "128MB"}
     return Run("transform", small.variant("wine", **(given | changes)))
 
 
@@ -82,30 +82,6 @@ def test_by_time_a_row_without_a_time_is_refused(tmp_path: Path) -> None:
         transform(run_of(**BY_TIME), raw(tmp_path, day=days), str(tmp_path / "table.parquet"))
 
     assert str(refused.value) == "features() of wine makes 1 of 400 rows without day: filter them out there"
-
-
-def test_at_random_a_row_stays_in_its_split_when_others_come(tmp_path: Path) -> None:
-    (tmp_path / "more").mkdir()
-    raw(tmp_path)
-    first = pq.read_table(tmp_path / "wine.parquet")
-    others = f"SELECT * REPLACE (alcohol + 100 AS alcohol) FROM '{tmp_path}/wine.parquet'"
-    duckdb.sql(f"COPY (FROM (FROM '{tmp_path}/wine.parquet' UNION ALL {others}) ORDER BY hash(alcohol)) TO '{tmp_path}/more/wine.parquet'")
-
-    transform(run_of(), str(tmp_path), str(tmp_path / "table.parquet"))
-    transform(run_of(), str(tmp_path / "more"), str(tmp_path / "more.parquet"))
-
-    before, after = set(splits(tmp_path / "table.parquet")), set(splits(tmp_path / "more.parquet"))
-    assert len(before) == first.num_rows
-    assert before <= after
-
-
-def test_at_random_the_seed_decides(tmp_path: Path) -> None:
-    raw(tmp_path)
-
-    for seed in (1, 2):
-        transform(run_of(train__seed=seed), str(tmp_path), str(tmp_path / f"{seed}.parquet"))
-
-    assert set(splits(tmp_path / "1.parquet")) != set(splits(tmp_path / "2.parquet"))
 
 
 def test_the_same_rows_twice_go_the_same_way(tmp_path: Path) -> None:

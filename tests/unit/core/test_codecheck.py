@@ -27,6 +27,7 @@ LOGISTIC = {"estimator": "sklearn.linear_model.LogisticRegression"}
         ),
         pytest.param({"target": "grape"}, "target", "features() makes no column grape", id="target"),
         pytest.param({"features__numeric": ["alcohol", "sugar"]}, "features.numeric.1", "features() makes no column sugar", id="feature"),
+        pytest.param({"key": ["alcohol", "bottle"]}, "key.1", "features() makes no column bottle", id="key"),
         pytest.param({"split": {"by": "time", "column": "year"}}, "split.column", "features() makes no column year", id="split column"),
         pytest.param(
             {"train__candidates__forest": {"estimator": "sklearn.ensemble.RandomForst"}},
