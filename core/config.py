@@ -115,6 +115,11 @@ class Evaluate(Frozen):
     floor: float = Field(description="What a first champion must reach: the least metric, or the greatest of an error such as mae.")
     min_improvement: float = Field(default=0.0, ge=0, description="How much better than the champion, at least, the whole interval must be.")
     confidence: Fraction = Field(default=0.95, description="Of the interval.")
+    min_rows: int = Field(
+        default=30,
+        ge=1,
+        description="Test rows that neither challenger nor champion was fitted on: with fewer there is no verdict, the champion stays.",
+    )
     bootstrap: int = Field(default=500, ge=100, le=100_000, description="How many resamples of the test rows the interval is made from.")
     slices: tuple[str, ...] = Field(default=(), description="Features by whose values the metric is shown.")
 

@@ -33,6 +33,7 @@ class Version:
         data: SHA-256 of the data that it was trained on.
         previous: The champion before it, empty without one.
         reason: Why it was found better.
+        fitted: Where the set of the rows lies that it was fitted on, see `core.fitted`.
     """
 
     name: str
@@ -45,11 +46,12 @@ class Version:
     data: str = ""
     previous: str = ""
     reason: str = ""
+    fitted: str = ""
 
     @property
     def tags(self) -> dict[str, str]:
         """How the registry remembers what it has no field for."""
-        return {"serving.uri": self.uri, "serving.digest": self.digest, "judged_against": self.judged_against}
+        return {"serving.uri": self.uri, "serving.digest": self.digest, "judged_against": self.judged_against, "fitted.uri": self.fitted}
 
 
 def get(name: str, version: str) -> Version | None:
@@ -147,5 +149,5 @@ def reigns(name: str) -> list[Reign]:
 def _parse(item: dict[str, object]) -> Version:
     pairs = item.get("tags", [])
     tags = {pair["key"]: pair["value"] for pair in pairs} if isinstance(pairs, list) else {}
-    keys = ("serving.uri", "serving.digest", "judged_against", "kfp.pipeline_run_id", "image", "data.sha256", "previous", "reason")
+    keys = ("serving.uri", "serving.digest", "judged_against", "kfp.pipeline_run_id", "image", "data.sha256", "previous", "reason", "fitted.uri")
     return Version(str(item["name"]), str(item["version"]), *(tags.get(key, "") for key in keys))

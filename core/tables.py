@@ -21,6 +21,11 @@ FILE = re.compile(r'file \\*"([^"\\]+)')  # within JSON its quotes have a backsl
 SPLITS = ("train", "validation", "test")
 
 
+def splits(named: str) -> tuple[str, ...]:
+    """Return the splits that a name stands for: one of them, several with a plus between them, or `all`."""
+    return SPLITS if named == "all" else tuple(named.split("+"))
+
+
 @contextmanager
 def connect(memory: str) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a DuckDB that keeps to the memory limit and spills to a temporary folder beyond it.

@@ -21,10 +21,17 @@ class Comparison:
     high: float
 
 
-def compare(usecase: UseCase, challenger: Predictions, rival: Predictions) -> Comparison:
+def compare(usecase: UseCase, challenger: Predictions, rival: Predictions, units: NDArray[Any] | None = None) -> Comparison:
     """Compare by resampling rows: every resample is scored for both, so that what makes a row hard cancels out.
 
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13 (percentile interval).
+    Sources: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13 (percentile interval); Davison and Hinkley, Bootstrap
+    Methods and their Application, 1997, section 3.8 (resampling of groups).
+
+    Args:
+        usecase: The use case.
+        challenger: Its answers.
+        rival: The other's, to the same rows.
+        units: The same value for rows that depend on each other, such as those of a customer: they are drawn together. None: each row alone.
     """
     metric = METRICS[usecase.metric]
     first, second = metric.prepare(challenger), metric.prepare(rival)
@@ -32,8 +39,11 @@ def compare(usecase: UseCase, challenger: Predictions, rival: Predictions) -> Co
     count = len(challenger.truth)
     random = np.random.default_rng(usecase.train.seed)
     differences = np.empty(usecase.evaluate.bootstrap)
+    codes = None if units is None else np.unique(units, return_inverse=True)[1]
+    drawn = count if codes is None else int(codes.max()) + 1
     for index in range(len(differences)):
-        weights = np.bincount(random.integers(count, size=count), minlength=count).astype(np.float64)
+        weights = np.bincount(random.integers(drawn, size=drawn), minlength=drawn).astype(np.float64)
+        weights = weights if codes is None else weights[codes]
         differences[index] = sign * (first(weights) - second(weights))
     tail = (1 - usecase.evaluate.confidence) / 2
     usable = differences[np.isfinite(differences)]  # a resample of one class has no ROC

@@ -11,6 +11,7 @@ from components.evaluate import figures
 from components.evaluate.compare import Comparison, compare, dummy
 from components.evaluate.golden import choose
 from components.evaluate.page import write
+from components.evaluate.rows import JudgedRows, judged_rows
 from core.bundle import load_model, unpack
 from core.config import UseCase
 from core.errors import UserError
@@ -66,15 +67,25 @@ def judge(run: Run, table: str, model: str, metrics: str, curves: str, page: str
     """
     usecase = run.usecase
     challenger = load_model(Path(model).read_bytes())
-    answers = predict_in_batches(challenger, batches(table, usecase, "test"))
+    champion = find_champion(usecase.name)
+    everywhere = predict_in_batches(challenger, batches(table, usecase, "test"))
+    judged = judged_rows(usecase, table, len(everywhere.truth), champion)
+    if judged.left_out and not np.isfinite(score(usecase.metric, judged.of(everywhere))):
+        judged = judged.refused(
+            f"{usecase.metric} cannot be computed on the {judged.kept.sum():,} test rows that {judged.champion} was not fitted on"
+        )
+    answers = judged.of(everywhere)
     values = _measure(usecase, answers)
     if not np.isfinite(values[usecase.metric]):
         raise UserError(f"{usecase.metric} cannot be computed on the test rows: they hold one class only; deliver more data or change the split")
-    champion = find_champion(usecase.name)
-    rival, name = _rival(usecase, table, champion, answers)
-    comparison, rival_values = compare(usecase, answers, rival), _measure(usecase, rival)
+    rival, name = _rival(usecase, table, None if judged.refusal else champion, answers, judged)
+    comparison, rival_values = compare(usecase, answers, rival, judged.units), _measure(usecase, rival)
     better, reason = decide(usecase, comparison, name, is_first=champion is None)
-    slices = figures.slices(usecase, _sliced(usecase, table), answers, rival)
+    if judged.refusal:
+        better, reason = False, f"{'the champion stays' if champion else 'no champion'}: {judged.refusal}"
+    elif judged.sentence:
+        reason = f"{reason}, {judged.sentence}"
+    slices = figures.slices(usecase, _sliced(usecase, table)[judged.kept], answers, rival)
     drawn = figures.draw(usecase, answers, challenger, slices, name)
     verdict = Verdict(better, champion.version if champion else "", _finite(values), figures.roc(answers), figures.confusion(answers, challenger))
     run.artifacts["evaluation.html"] = write(usecase, drawn, slices, values, rival_values, name, reason, page)
@@ -82,8 +93,10 @@ def judge(run: Run, table: str, model: str, metrics: str, curves: str, page: str
     Path(metrics).write_text(json.dumps(verdict.metrics))
     Path(curves).write_text(json.dumps({"roc": verdict.roc, "confusion": verdict.confusion}))
     Path(golden).write_text(json.dumps(asdict(choose(usecase, examples(table, usecase, "test", most=GOLDEN)[0], challenger)), ensure_ascii=False))
+    run.metrics |= {"rows.judged": float(judged.kept.sum()), "rows.left_out": float(judged.left_out)}
     run.metrics |= {f"rival.{key}": value for key, value in _finite(rival_values).items()}
     _note(run, verdict, comparison, name, reason)
+    run.summary += f", {judged.sentence}" if judged.sentence else ""
     return verdict
 
 
@@ -111,14 +124,14 @@ def decide(usecase: UseCase, comparison: Comparison, rival: str, *, is_first: bo
     return better, f"the challenger becomes champion: {figures}" if better else f"the champion stays: {figures}"
 
 
-def _rival(usecase: UseCase, table: str, champion: Version | None, answers: Predictions) -> tuple[Predictions, str]:
+def _rival(usecase: UseCase, table: str, champion: Version | None, answers: Predictions, judged: JudgedRows) -> tuple[Predictions, str]:
     """Ask the champion about the same rows; without one, the dummy."""
     if champion is None:
         return dummy(usecase, target(table, usecase, "train"), answers), "a dummy"
     try:
         bundle = unpack(read(champion.uri), champion.digest)
         rows = batches(table, usecase, "test", bundle.manifest.inputs)
-        return predict_in_batches(load_model(bundle.model), rows), f"version {champion.version}"
+        return judged.of(predict_in_batches(load_model(bundle.model), rows)), f"version {champion.version}"
     except (UserError, NotFound) as error:
         raise UserError(f"the champion, version {champion.version}, cannot be asked: {error}") from error
 

@@ -1,6 +1,7 @@
 """Make the served form, prove it, store it, register it."""
 
 import json
+import tempfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from core.config import UseCase
 from core.engines import OnnxEngine, ScikitLearnEngine, load_engine
 from core.errors import UserError
 from core.examples import examples
+from core.fitted import write_fitted
 from core.storage import write as store
 from core.tables import inputs
 from core.tracking import Run, identity, notes, run_id, steps
@@ -47,7 +49,8 @@ def register(run: Run, table: str, model: str, golden: str, judged_against: str)
     store(uri, data, "application/zip")
     known = registry.find(usecase.name, run_id(), digest(data))
     number = known.version if known else _log_model(usecase, pipeline, expected, run)
-    made, before = registry.Version(usecase.name, number, uri, digest(data), judged_against), steps(usecase)
+    fitted = store_fitted(usecase, table)
+    made, before = registry.Version(usecase.name, number, uri, digest(data), judged_against, fitted=fitted), steps(usecase)
     found = {key: value for step in before for key, value in notes(step)["tags"].items() if key in ("data.sha256", "reason")}
     registry.tag(made, made.tags | {"kfp.pipeline_run_id": run_id(), "engine": engine} | found | identity())
     registry.describe(made, write(usecase, made, before, chosen.sentence))
@@ -90,6 +93,17 @@ def prove(data: bytes, golden: Golden) -> None:
     found = differences(golden, plain(answers["predict"]), plain(answers["predict_proba"]) if golden.predict_proba else None)
     if found:
         raise UserError(f"the served form answers otherwise than the model that was trained, so it is not registered: {'; '.join(found[:3])}")
+
+
+def store_fitted(usecase: UseCase, table: str) -> str:
+    """Store the set of the rows that the model was fitted on or chosen by, and return where; the server does not read it."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "fitted.parquet")
+        write_fitted(usecase, table, "train+validation", path)
+        data = path.read_bytes()
+    uri = f"s3://models/{usecase.name}/{digest(data).removeprefix('sha256:')}.parquet"
+    store(uri, data)
+    return uri
 
 
 def _datatype(classes: list[Any] | None) -> Any:

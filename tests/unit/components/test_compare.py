@@ -52,7 +52,7 @@ def test_the_interval_narrows_as_rows_come() -> None:
     usecase, good, poor = small.usecase(metric="accuracy"), _answers(0.2, 1), _answers(0.6, 2)
     few = [Predictions(*(part[:40] for part in each if part is not None)) for each in (good, poor)]
 
-    wide, narrow = compare(usecase, *few), compare(usecase, good, poor)
+    wide, narrow = compare(usecase, few[0], few[1]), compare(usecase, good, poor)
 
     assert narrow.high - narrow.low < wide.high - wide.low
 
@@ -67,6 +67,23 @@ def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
         hits += found.low <= np.sqrt(2 / np.pi) <= found.high
 
     assert 0.83 < hits / 200 < 0.96
+
+
+def test_rows_of_a_group_are_drawn_together() -> None:
+    """Errors of a group are nearly equal: 20 groups of 10 rows know as much as 20 rows, not as 200."""
+    usecase = small.usecase("regression", evaluate__bootstrap=200, evaluate__confidence=0.9)
+    random, groups, truth = np.random.default_rng(0), np.repeat(np.arange(20), 10), np.zeros(200)
+    hits = {"rows": 0, "groups": 0}
+
+    for _ in range(200):
+        challenger, rival = (random.normal(scale=scale, size=20)[groups] + random.normal(scale=0.1, size=200) for scale in (1, 2))
+        expected = np.sqrt(2 / np.pi) * (np.hypot(2, 0.1) - np.hypot(1, 0.1))
+        for name, units in (("rows", None), ("groups", groups)):
+            found = compare(usecase, Predictions(truth, challenger), Predictions(truth, rival), units)
+            hits[name] += found.low <= expected <= found.high
+
+    assert hits["rows"] / 200 < 0.6
+    assert 0.8 < hits["groups"] / 200 < 0.95
 
 
 @pytest.mark.parametrize(

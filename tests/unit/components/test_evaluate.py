@@ -11,7 +11,7 @@ import pytest
 from components.evaluate.compare import Comparison, compare, dummy
 from components.evaluate.golden import choose
 from components.evaluate.judge import Verdict, decide, judge
-from components.register.register import served_form
+from components.register.register import served_form, store_fitted
 from components.train.fit import fit
 from core import registry
 from core.bundle import Bundle, Golden, Input, load_model
@@ -32,8 +32,11 @@ def evaluated(usecase: UseCase, table: str, model: str, folder: Path) -> tuple[R
     return run, judge(run, table, model, *paths)
 
 
-def crowned(bundle: Bundle) -> None:
-    registry.promote(models.published(bundle), "it is better")
+def crowned(bundle: Bundle, binary: Trained) -> None:
+    """Make a champion of a served form, fitted on the training and validation rows of the table."""
+    version = models.published(bundle)
+    registry.tag(version, {"fitted.uri": store_fitted(binary.named(name=bundle.manifest.name), binary.table)})
+    registry.promote(version, "it is better")
 
 
 def answers(right: float, rows: int = 2000, seed: int = 0) -> Predictions:
@@ -66,7 +69,7 @@ def test_a_first_model_that_misses_the_floor_does_not_serve(platform: Platform, 
 def test_against_itself_a_challenger_is_not_better_and_the_difference_is_zero(
     platform: Platform, binary: Trained, bundle: Bundle, tmp_path: Path
 ) -> None:
-    crowned(bundle)
+    crowned(bundle, binary)
 
     run, verdict = evaluated(binary.named(name=bundle.manifest.name), binary.table, binary.model, tmp_path)
 
@@ -76,11 +79,53 @@ def test_against_itself_a_challenger_is_not_better_and_the_difference_is_zero(
     assert run.metrics["rival.roc_auc"] == run.metrics["test.roc_auc"]
 
 
+def test_the_champion_is_not_judged_on_rows_that_it_was_fitted_on(platform: Platform, binary: Trained, bundle: Bundle, tmp_path: Path) -> None:
+    crowned(bundle, binary)
+    moved = np.resize(["test", "train", "train", "validation", "test"], 600)  # of 240 test rows, 120 were for training before
+    table = small.written(tmp_path / "table.parquet", small.columns() | {"split": moved})
+    fresh = np.flatnonzero(moved == "test")[1::2]
+
+    run, verdict = evaluated(binary.named(name=bundle.manifest.name), table, binary.model, tmp_path)
+
+    rows, truth = examples(table, binary.usecase, "test")
+    answers = predict(load_model(Path(binary.model).read_bytes()), rows.iloc[1::2], truth[1::2])
+    assert len(fresh) == 120 and verdict.metrics["roc_auc"] == score("roc_auc", answers)
+    assert (run.metrics["rows.judged"], run.metrics["rows.left_out"]) == (120, 120)
+    assert "judged on 120 of 240 test rows: version 1 was fitted on the others" in run.summary
+    assert "judged on 120 of 240 test rows" in run.tags["reason"] and "judged on 120 of 240" in (tmp_path / "page.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("changes", "knows", "sentence"),
+    [
+        pytest.param({"split": ["test", "train", "validation"] * 200}, True, "that version 1 was not fitted on are fewer than evaluate.min_rows 130"),
+        pytest.param({"split": ["test", "train", "train", "train", "validation"] * 120}, True, "0 of 120 test rows that version 1 was not fitted on"),
+        pytest.param({}, False, "which test rows version 1 was fitted on is not known: it was registered without that. Register the challenger with"),
+        pytest.param({"y": np.arange(600)}, True, "the column y of features() is a BIGINT, which was a DOUBLE. Register the challenger with"),
+    ],
+    ids=["too few", "none", "no set", "another key"],
+)
+def test_a_verdict_on_unknown_or_too_few_rows_is_refused(
+    platform: Platform, binary: Trained, bundle: Bundle, tmp_path: Path, changes: dict[str, object], knows: bool, sentence: str
+) -> None:
+    if knows:
+        crowned(bundle, binary)
+    else:
+        registry.promote(models.published(bundle), "it is better")
+    usecase = binary.named(name=bundle.manifest.name, evaluate=binary.usecase.evaluate.model_copy(update={"min_rows": 130}))
+    table = small.written(tmp_path / "table.parquet", small.columns() | changes)
+
+    run, verdict = evaluated(usecase, table, binary.model, tmp_path)
+
+    assert (verdict.better, verdict.champion) == (False, "1")
+    assert run.tags["reason"].startswith("the champion stays: ") and sentence in run.tags["reason"]
+
+
 def test_a_champion_that_needs_a_column_that_is_gone_is_named(platform: Platform, binary: Trained, bundle: Bundle, tmp_path: Path) -> None:
     inputs = (*bundle.manifest.inputs, Input("gone", "FP64"))
     rows = [row | {"gone": 1.0} for row in bundle.golden.rows]
     golden = Golden(rows, bundle.golden.predict, bundle.golden.predict_proba)
-    crowned(dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, inputs=inputs), golden=golden))
+    crowned(dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, inputs=inputs), golden=golden), binary)
 
     with pytest.raises(UserError, match="the champion, version 1, cannot be asked: the table has no column gone"):
         evaluated(binary.named(name=bundle.manifest.name), binary.table, binary.model, tmp_path)
@@ -170,7 +215,7 @@ def test_the_champion_is_asked_about_the_same_rows(platform: Platform, binary: T
     fit(Run("train", usecase), binary.table, str(tmp_path / "fewer.skops"), str(tmp_path / "trials.html"))
     fewer = load_model((tmp_path / "fewer.skops").read_bytes())
     rows, truth = examples(binary.table, usecase, "test")
-    crowned(served_form(usecase, fewer, choose(usecase, rows, fewer)))
+    crowned(served_form(usecase, fewer, choose(usecase, rows, fewer)), binary)
 
     run, verdict = evaluated(binary.named(name=usecase.name), binary.table, binary.model, tmp_path)
 
@@ -180,7 +225,7 @@ def test_the_champion_is_asked_about_the_same_rows(platform: Platform, binary: T
 
 
 def test_a_champion_that_knows_fewer_classes_is_named(platform: Platform, binary: Trained, bundle: Bundle, tmp_path: Path) -> None:
-    crowned(bundle)
+    crowned(bundle, binary)
     usecase = binary.named(name=bundle.manifest.name, task="multiclass", metric="log_loss")
     answer = np.where(np.arange(600) % 19 < 3, 7, small.columns()["answer"])
     table = small.written(tmp_path / "table.parquet", small.columns() | {"answer": answer})
