@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 
-from core.codecheck import FOLDER
+from core.featurecode import FOLDER
 
 
 def revision() -> str:

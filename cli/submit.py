@@ -10,9 +10,9 @@ from pathlib import Path
 from rich.console import Console
 
 from cli.revision import revision
-from core.codecheck import code_digest
 from core.configfile import load
 from core.errors import UserError
+from core.featurecode import code_digest
 
 REPOSITORY = "localhost/kubeflow-mlops-template"
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import yaml
 
-from core.codecheck import FOLDER, code_problems
+from core.codecheck import code_problems
 from core.config import UseCase
 from core.configcheck import Problem, check, check_draft
 from core.errors import UserError
+from core.featurecode import FOLDER
 
 Document = dict[str, Any]
 
@@ -110,7 +111,9 @@ def _path(name: str) -> Path:
 
 
 def _refusal(path: Path, root: yaml.Node, problems: list[Problem]) -> UserError:
-    return UserError("\n".join(f"{_relative(path)} line {_line(root, p.path)}: {'.'.join(map(str, p.path))}: {_hint(p)}" for p in problems))
+    """Say each problem with its line; one without a path names another file."""
+    lines = [f"{_relative(path)} line {_line(root, p.path)}: {'.'.join(map(str, p.path))}: {_hint(p)}" if p.path else p.message for p in problems]
+    return UserError("\n".join(lines))
 
 
 def _override(document: Document, overrides: Iterable[str]) -> Document:

@@ -11,9 +11,9 @@ from pathlib import Path
 from rich.console import Console
 
 from core import storage
-from core.codecheck import code_digest
 from core.configcheck import parse
 from core.errors import UserError
+from core.featurecode import code_digest
 from core.signals import heed_sigterm
 from local.conclusion import execute, tell_failure, tell_success
 from local.runner import Step

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import ibis
 
 from core.bundle import Input, Value, plain
-from core.codecheck import features
 from core.configfile import load
+from core.featurecode import features
 from core.storage import client, split
 from core.tables import connect, inputs
 

@@ -6,8 +6,8 @@ from functools import cached_property
 from pathlib import Path
 
 from components.extract.delivery import Delivery, Request
-from core.codecheck import FOLDER
 from core.errors import UserError
+from core.featurecode import FOLDER
 from core.sources import Kind
 from core.tables import literal
 

@@ -16,12 +16,11 @@ from components.transform.engines import duckdb as duckdb_engine
 from components.transform.key import refuse_bad_key
 from components.transform.leakage import refuse_leakage, repeated
 from components.transform.split import place, refuse_empty, splitting
-from core.codecheck import features
 from core.config import UseCase
-from core.errors import UserError, first_line
+from core.errors import UserError
+from core.featurecheck import table_problems
+from core.featurecode import table
 from core.frozen import count
-from core.keys import key_columns
-from core.portable import volatile
 from core.tables import SPLITS, columns, connect, identifier, literal, view_columns
 from core.tracking import Run
 
@@ -99,15 +98,12 @@ def _expression(usecase: UseCase, files: dict[str, Path]) -> Table:
     tables = {}
     for name, path in files.items():
         schema = ibis.Schema.from_pyarrow(pq.read_schema(path))  # a writer may call a column without nulls one that can have none
-        found = ibis.table({column: kind(nullable=True) for column, kind in schema.items()}, name)
-        tables[name] = found.select(*usecase.contract[name].columns)
-    try:
-        made: Table = features(usecase.name)(**tables)
-    except (ibis.common.exceptions.IbisError, AttributeError, TypeError) as error:
-        raise Wrong(first_line(error)) from error
-    if volatile(made):
-        raise Wrong(f"{', '.join(volatile(made))} gives another table in each run")
-    return made
+        raw = ibis.table({column: kind(nullable=True) for column, kind in schema.items()}, name)
+        tables[name] = raw.select(*usecase.contract[name].columns)
+    expression = table(usecase.name, tables)
+    if problems := list(table_problems(usecase, expression)):
+        raise UserError("\n".join(": ".join(filter(None, [".".join(map(str, path)), message])) for path, message in problems))
+    return expression
 
 
 def _canonical(name: str, kind: str) -> str:
@@ -120,15 +116,6 @@ def _canonical(name: str, kind: str) -> str:
 
 def _check(usecase: UseCase, connection: duckdb.DuckDBPyConnection) -> None:
     found = view_columns(connection, "made")
-    wanted = {*usecase.features.names, usecase.target, *filter(None, (usecase.split.column,)), *key_columns(usecase, found)}
-    if wanted - found.keys():
-        raise UserError(
-            f"features() of {usecase.name} makes no column {', '.join(sorted(wanted - found.keys()))}: make it there or remove it from the config"
-        )
-    if "split" in found:
-        raise UserError(
-            f"features() of {usecase.name} makes a column split, the name of the one that says which rows are for training: call it otherwise"
-        )
     for column in filter(None, (usecase.target, usecase.split.column)):
         known = f"nullif({identifier(column)}, 'nan')" if found[column] in ("FLOAT", "DOUBLE") else identifier(column)
         nulls, rows = connection.execute(f"SELECT count(*) - count({known}), count(*) FROM made").fetchall()[0]  # noqa: S608

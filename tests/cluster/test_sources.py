@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from core.codecheck import FOLDER
+from core.featurecode import FOLDER
 from tests.cluster.conftest import clear
 from tests.cluster.overlay import PIPELINE
 from tests.cluster.rig import ROOT, Cluster, Object

@@ -15,7 +15,7 @@ import pytest
 from kfp import compiler, dsl
 
 from core import storage
-from core.codecheck import FOLDER, code_digest
+from core.featurecode import FOLDER, code_digest
 from local.platform import Platform
 from local.runner import Step, run
 from pipelines.build import COMPILED
@@ -157,7 +157,7 @@ def test_a_pod_whose_image_has_other_code_runs_nothing(tmp_path: Path) -> None:
 
 
 def test_the_digest_of_code_changes_with_a_files_content_and_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.codecheck.FOLDER", tmp_path)
+    monkeypatch.setattr("core.featurecode.FOLDER", tmp_path)
     shutil.copytree(FOLDER / "wine", tmp_path / "wine")
     digests = [code_digest("wine")]
 

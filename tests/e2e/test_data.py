@@ -12,7 +12,7 @@ import duckdb
 import psycopg
 import pytest
 
-from core.codecheck import FOLDER
+from core.featurecode import FOLDER
 from local.platform import Platform
 from tests import postgresql
 from tests.e2e.command import forget, mlops

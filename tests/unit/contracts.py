@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from components.validate.contract import validate
-from core.codecheck import FOLDER
 from core.errors import UserError
+from core.featurecode import FOLDER
 from core.tracking import Run
 from tests.unit import small
 

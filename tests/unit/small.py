@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.codecheck import FOLDER
 from core.config import UseCase
 from core.configcheck import parse
 from core.configfile import load
+from core.featurecode import FOLDER
 
 TREES = {"binary": "HistGradientBoostingClassifier", "multiclass": "HistGradientBoostingClassifier", "regression": "HistGradientBoostingRegressor"}
 LINEAR = {"binary": "LogisticRegression", "multiclass": "LogisticRegression", "regression": "Ridge"}

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from components.extract.delivery import Delivery, Request
 from components.extract.formats import named
-from core.codecheck import FOLDER
 from core.errors import UserError
+from core.featurecode import FOLDER
 from core.sources import FileSource
 
 

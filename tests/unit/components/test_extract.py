@@ -15,8 +15,8 @@ import pytest
 
 from components.extract.extract import extract
 from core import storage
-from core.codecheck import FOLDER
 from core.errors import UserError
+from core.featurecode import FOLDER
 from core.tracking import Run
 from tests.unit import small
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from core.codecheck import code_problems, estimator, features
+from core.codecheck import code_problems, estimator
 from core.configcheck import Problem
 from core.errors import UserError
+from core.featurecode import features
 from tests.unit.small import variant
 
 LOGISTIC = {"estimator": "sklearn.linear_model.LogisticRegression"}
@@ -84,13 +85,42 @@ def test_features_takes_the_sources_that_the_config_names() -> None:
     assert problems == [Problem(("sources",), "features() takes wine, the config names more, wine: make them the same")]
 
 
-def test_features_may_read_only_what_the_contract_names() -> None:
-    usecase = variant("diabetes", contract__patients__columns={"age": {"type": "number"}})
+@pytest.mark.parametrize(
+    ("type_", "change", "place", "message"),
+    [
+        pytest.param("string", {}, "features.numeric.8", 'hue is text: convert it in features(), such as _.hue.cast("float64")', id="text"),
+        pytest.param("date", {}, "features.numeric.8", "hue is a date: make a number of it in features(), such as _.hue.month()", id="date"),
+        pytest.param("timestamp", {}, "features.numeric.8", "such as _.hue.hour() or _.hue.epoch_seconds()", id="timestamp"),
+        pytest.param("boolean", {}, "", "", id="boolean"),
+        pytest.param("integer", {"categorical": ["hue"]}, "features.categorical.0", "hue is an integer, not text: write", id="code"),
+        pytest.param("boolean", {"categorical": ["hue"]}, "features.categorical.0", "or name it under features.numeric", id="flag as text"),
+        pytest.param("date", {"categorical": ["hue"]}, "features.categorical.0", "hue is a date, not text", id="date as text"),
+        pytest.param("string", {"categorical": ["hue"]}, "", "", id="text as text"),
+        pytest.param("string", {"target": "hue", "task": "regression"}, "target", "hue is text, but a regression predicts a number", id="regression"),
+        pytest.param("date", {"target": "hue"}, "target", "hue is a date, which has no classes", id="classes of dates"),
+        pytest.param("integer", {"target": "hue"}, "", "", id="classes of integers"),
+        pytest.param("string", {"by": "time"}, "split.column", "hue is text, which has no order in time", id="time as text"),
+        pytest.param("timestamp", {"by": "time"}, "", "", id="time"),
+    ],
+)
+def test_a_column_of_the_wrong_type_is_refused(type_: str, change: dict[str, Any], place: str, message: str) -> None:
+    usecase = variant("wine", **{"contract__wine__columns__hue": {"type": type_}} | _roles(change))
 
-    problems = list(code_problems(usecase, "diabetes"))
+    problems = [problem for problem in code_problems(usecase, "wine") if problem.path[0] != "train"]
 
-    assert problems[0].path == ("contract",)
-    assert "features() fails on the columns that the contract names" in problems[0].message
+    assert [".".join(map(str, problem.path)) for problem in problems] == ([place] if place else [])
+    assert not place or message in problems[0].message
+
+
+def _roles(change: dict[str, Any]) -> dict[str, Any]:
+    """The change of a config that gives the column `hue` another role than that of a numeric feature."""
+    if not change:
+        return {}
+    others = [name for name in variant("wine").features.numeric if name != "hue"]
+    features = {"numeric": others, "categorical": change.get("categorical", [])}
+    split = {"split": {"by": "time", "column": "hue"}} if "by" in change else {}
+    task = {key: change[key] for key in ("target", "task") if key in change} | ({"metric": "mae"} if "task" in change else {})
+    return {"features": features} | split | task
 
 
 def test_a_regression_needs_a_regressor() -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from core.codecheck import FOLDER
 from core.configfile import load, names, schema, where
 from core.errors import UserError
+from core.featurecode import FOLDER
 
 ROOT = FOLDER.parent
 LOAD_ALL = """
@@ -176,31 +176,66 @@ BROKEN = [
     pytest.param("syntax", GOOD, "def features(wine):\nreturn wine\n", "features.py line 2: expected an indented block", id="syntax error"),
     pytest.param("misnamed", GOOD, "def feature(wine):\n    return wine\n", "features.py has no function features(): add it", id="no function"),
     pytest.param("uninstalled", GOOD, "import polars_of_my_own\n", "imports polars_of_my_own, which is not installed", id="not installed"),
-    pytest.param("name-error", GOOD, "features = wines\n", "features.py fails: NameError: name 'wines' is not defined", id="fails on import"),
-    pytest.param("import-name", GOOD, "from ibis import Tables\n", "features.py fails: ImportError: cannot import name 'Tables'", id="no such name"),
+    pytest.param("name-error", GOOD, "features = wines\n", "features.py line 1: NameError: name 'wines' is not defined", id="fails on import"),
+    pytest.param("import-name", GOOD, "from ibis import Tables\n", "features.py line 1: ImportError: cannot import name 'Tables'", id="no such name"),
     pytest.param(
         "attribute",
         GOOD,
         "import ibis\nX = ibis.tabel\n",
-        "features.py fails: AttributeError: module 'ibis' has no attribute",
+        "features.py line 2: AttributeError: module 'ibis' has no attribute",
         id="no such attribute",
     ),
     pytest.param(
         "broken",
         GOOD,
         "def features(wine):\n    return wine.mutate(a=wine.sugar)\n",
-        "features() fails on the columns that the contract names",
+        "features.py line 2: features() fails: 'Table' object has no attribute 'sugar': features() sees the columns that the contract names",
         id="column",
     ),
     pytest.param(
-        "key-error", GOOD, "def features(wine):\n    return {}['a']\n", "features() fails on the columns that the contract names: ", id="key error"
+        "key-error",
+        GOOD,
+        "def features(wine):\n    return {}['a']\n",
+        "features.py line 2: features() fails: KeyError: 'a'",
+        id="key error",
     ),
     pytest.param(
         "nothing",
         GOOD,
         "def features(wine):\n    wine.mutate(a=1)\n",
-        "features() fails on the columns that the contract names: ",
+        "features.py: features() returns NoneType: return an ibis table",
         id="returns nothing",
+    ),
+    pytest.param(
+        "pandas",
+        GOOD,
+        "def features(wine):\n    rows = _rows(wine)\n    return rows\n\ndef _rows(wine):\n    return wine.to_pandas()\n",
+        "features.py line 6: features() fails: it asks for the data (to_pandas(), execute()), but there are none before the run: write ibis",
+        id="pandas",
+    ),
+    pytest.param(
+        "accessor",
+        GOOD,
+        "from ibis import _\ndef features(wine):\n    return wine.mutate(\n        a=_.cultivar.str.lower())\n",
+        "features.py line 3: features() fails: 'StringColumn' object has no attribute 'str': this is an ibis expression",
+        id="accessor of pandas",
+    ),
+    pytest.param(
+        "spelling",
+        GOOD,
+        "def features(wine):\n    return wine.mutate(Hue=wine.hue).drop('hue').rename(hue='Hue')\n",
+        "features.py: columns Hue and hue differ only in case",
+        id="columns that differ only in case",
+    ),
+    pytest.param(
+        "splitter", GOOD, "def features(wine):\n    return wine.mutate(Split=1)\n", "features.py: features() makes a column Split", id="column split"
+    ),
+    pytest.param(
+        "subscript",
+        GOOD,
+        "def features(wine):\n    return wine.mutate(a=wine['sugar'])\n",
+        "features.py line 2: features() fails: Column 'sugar' is not found in table",
+        id="column in brackets",
     ),
 ]
 

@@ -17,8 +17,8 @@ from components.extract.sources.kafka.decode import BAD, Decoder, Tally, write
 from components.extract.sources.kafka.latest import latest
 from components.extract.sources.kafka.messages import LIMITS, Copy, batches, copy
 from components.extract.sources.kafka.offsets import Place, Span, place, spans, watermark
-from core.codecheck import FOLDER
 from core.errors import UserError
+from core.featurecode import FOLDER
 from core.kafka import Faults, refusal, settings
 from core.sources import KafkaSource
 

@@ -9,8 +9,8 @@ from typing import Any
 import fastavro
 import orjson
 
-from core.codecheck import FOLDER
 from core.errors import UserError, first_line
+from core.featurecode import FOLDER
 from core.targets import KafkaTarget
 
 Row = dict[str, Any]
