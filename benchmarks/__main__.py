@@ -59,10 +59,10 @@ def _steps(environment: dict[str, str], seconds: float) -> Table:
 
 def _recorded(environment: dict[str, str]) -> dict[str, Any]:
     os.environ["MLOPS_HOME"] = environment["MLOPS_HOME"]
-    from local import platform
+    from local.environment import enter
     from local.state import load
 
-    os.environ |= platform.environment(load())
+    enter(load())
     from mlflow import MlflowClient
 
     client = MlflowClient()

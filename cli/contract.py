@@ -1,6 +1,5 @@
 """`mlops contract`: read the sources, propose what they may promise."""
 
-import os
 import sys
 import tempfile
 
@@ -36,6 +35,7 @@ def propose(name: str) -> str:
 def _find_data(name: str) -> None:
     """Start the object storage if it does not run; the sample data are delivered as before a run."""
     from local import platform, samples
+    from local.environment import enter
 
-    os.environ |= platform.environment(platform.up())
+    enter(platform.up())
     samples.deliver(name)

@@ -8,8 +8,8 @@ from rich.console import Console
 from core.errors import UserError
 from core.storage import ENVIRONMENT
 from local.display import Display, tail
-from local.platform import home
 from local.runner import Step, last_words
+from local.state import private
 from pipelines import follow as kubeflow
 from pipelines.follow import Ended
 from pipelines.submit import Submitted
@@ -65,7 +65,7 @@ class _Logs:
 
     def __init__(self, pipeline: str, run_id: str) -> None:
         self._pipeline, self._run = pipeline, run_id
-        self._folder = home() / "runs" / run_id
+        self._folder = private("runs") / run_id
 
     def step(self, end: Ended) -> Step:
         """Return how a step went, by its own words; the API has none."""

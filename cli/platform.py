@@ -37,8 +37,12 @@ def status() -> None:
 @app.command()
 def env() -> None:
     """Print the variables by which other programs find the servers: eval "$(mlops platform env)"."""
-    from local import platform
+    from local.environment import environment, foreign
     from local.state import load
 
-    for name, value in platform.environment(load()).items():
+    variables = environment(load())
+    for name in foreign():
+        if name not in variables:
+            print(f"unset {name}")
+    for name, value in variables.items():
         print(f"export {name}={shlex.quote(value)}")

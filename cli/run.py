@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,8 @@ from core.configfile import load
 from core.storage import read
 from local import platform, samples
 from local.conclusion import execute, tell_failure, tell_success
+from local.environment import curl, enter
+from local.state import private
 from pipelines.build import compile_one, shaping
 
 
@@ -34,23 +37,22 @@ def run(name: str, overrides: list[str], console: Console) -> bool:
     Raises:
         UserError: It could not start, or was cut short.
     """
-    started = time.monotonic()
-    with ThreadPoolExecutor(1) as pool:
+    started, run_id = time.monotonic(), str(uuid.uuid4())
+    with ThreadPoolExecutor(1) as pool, tempfile.TemporaryDirectory() as workplace:
         servers = pool.submit(platform.up, wait=False)
         usecase, document = load(name, overrides)
-        shape = shaping(overrides)
-        package = compile_one(name, platform.home() / "compiled", overrides=shape) if shape else compile_one(name)
-        os.environ |= platform.environment(servers.result()) | {"GIT_SHA": revision()}
-    delivered = samples.deliver(name)
-    run_id = str(uuid.uuid4())
-    folder = platform.home() / "runs" / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{run_id[:4]}"
-    console.print(
-        f"{usecase.description}\n{name}, run {folder.name}{f'; delivered {delivered}' if delivered else ''}",
-        style="dim",
-        markup=False,
-        soft_wrap=True,
-    )
-    steps = execute(usecase, package, document, run_id, folder, console)
+        package = compile_one(name, Path(workplace), overrides=shaping(overrides))
+        enter(servers.result())
+        os.environ["GIT_SHA"] = revision()
+        delivered = samples.deliver(name)
+        folder = private("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}-{run_id[:4]}"
+        console.print(
+            f"{usecase.description}\n{name}, run {folder.name}{f'; delivered {delivered}' if delivered else ''}",
+            style="dim",
+            markup=False,
+            soft_wrap=True,
+        )
+        steps = execute(usecase, package, document, run_id, folder, console)
     page = {"report": _report(folder)}
     if any(step.error for step in steps):
         tell_failure(steps, console, time.monotonic() - started, page, lambda step: str(step.log))
@@ -71,4 +73,4 @@ def _curl(served: Served) -> str:
     bundle: Bundle = unpack(read(served.uri), served.digest)
     body: dict[str, Any] = {"dataframe_records": bundle.golden.rows[-1:]}
     text = json.dumps(body, ensure_ascii=False).replace("'", "'\\''")
-    return f"curl -s {served.address}/invocations -H 'Content-Type: application/json' -d '{text}'"
+    return f"{curl()} {served.address}/invocations -H 'Content-Type: application/json' -d '{text}'"

@@ -1,6 +1,5 @@
 """What serves: deploy, roll back, look; on this machine, or as a Job in a cluster's namespace."""
 
-import os
 import sys
 from typing import Annotated
 
@@ -75,18 +74,20 @@ def status(
 def _find_platform() -> None:
     """Start what is not running, and let this process find it."""
     from local import platform
+    from local.environment import enter
 
-    os.environ |= platform.environment(platform.up())
+    enter(platform.up())
 
 
 def _show_servers() -> bool:
     """Print how the servers are doing, nothing is started; return whether those run that know the models."""
     from cli.platform import status as show
     from local import platform
+    from local.environment import enter
     from local.state import load
 
     show()
-    os.environ |= platform.environment(load())
+    enter(load())
     return all(server.state == "up" for server in platform.status() if server.name in ("s3", "mlflow"))
 
 

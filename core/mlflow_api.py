@@ -8,11 +8,14 @@ from urllib.parse import quote, urlsplit
 
 import requests
 
-from core import storage
+from core import processes, storage
 from core.errors import UserError
+from core.processes import Process
 
 TAG_LIMIT = 5000  # characters of a tag's value that every MLflow store takes
-PATIENCE = float(os.environ.get("MLOPS_MLFLOW_PATIENCE", "20"))  # seconds: the laptop's server starts beside the first steps
+SECONDS = 20.0  # that a server may be silent before the first call
+START_SECONDS = 300.0  # that the laptop's server may take to start beside the first steps, as long as its process lives
+SERVER = "MLOPS_MLFLOW_SERVER"  # the laptop's server: its address, and pid and creation time of its process
 
 
 class NotFound(Exception):
@@ -106,16 +109,25 @@ def _session() -> requests.Session:
 @cache
 def _wait(address: str) -> None:
     """Wait, once a process, until the server answers."""
-    end = time.monotonic() + PATIENCE
+    begun = time.monotonic()
     while True:
         try:
             if _session().get(f"{address}/health", timeout=5).ok:
                 return
         except requests.RequestException:
             pass
-        if time.monotonic() > end:
+        if time.monotonic() - begun > _longest(address):
             raise _unreachable()
         time.sleep(0.1)
+
+
+def _longest(address: str) -> float:
+    """Return how many seconds the server may be silent."""
+    own, _, process = os.environ.get(SERVER, "").partition(" ")
+    if own != address:
+        return SECONDS
+    pid, created = process.split()
+    return START_SECONDS if processes.alive(Process("MLflow", int(pid), float(created), "")) else 0.0
 
 
 def _unreachable() -> UserError:

@@ -20,7 +20,11 @@ from core.errors import UserError
 # Below the ports that Linux (32768 up) and macOS (49152 up) give to outgoing connections: none of these takes it before the server listens.
 LOWEST_PORT, HIGHEST_PORT = 10_000, 32_000
 
-HELD = ("/bin/sh", "-c", 'read -r _ && exec "$@" </dev/null', "sh")  # waits for a line; without one, at the end of who should write it, it ends
+# Waits for a line; without one, at the end of who should write it, it ends. What it writes is for its owner's eyes only.
+HELD = ("/bin/sh", "-c", 'umask 077; read -r _ && exec "$@" </dev/null', "sh")
+
+# What a server takes from the user's shell: where programs and temporary files are, and how text is encoded. No proxy, account or option.
+KEPT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "LANG", "LC_ALL", "LC_CTYPE")
 
 CAUSE = re.compile(
     r"no space left on device|disk is full|address already in use|permission denied|read-only file system|^F\d{4} |^panic: ", re.IGNORECASE
@@ -64,6 +68,11 @@ def start(
             remember(process)
         hold.write(b"\n")
     return process
+
+
+def inherited() -> dict[str, str]:
+    """Return what a server's environment has from this process's, whatever else is set there."""
+    return {name: os.environ[name] for name in KEPT if name in os.environ}
 
 
 def alive(process: Process) -> bool:

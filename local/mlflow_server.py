@@ -9,7 +9,7 @@ def command(port: int, folder: Path) -> list[str]:
     """Write the server's command line."""
     return [
         *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
-        *("--allowed-hosts", "localhost:*,127.0.0.1:*"),
+        *("--allowed-hosts", ",".join(filter(None, ("localhost:*,127.0.0.1:*", os.environ.get("MLFLOW_SERVER_ALLOWED_HOSTS"))))),
         *("--backend-store-uri", mark(folder), "--artifacts-destination", "s3://mlflow"),
     ]
 
@@ -21,7 +21,8 @@ def mark(folder: Path) -> str:
 
 def environment(s3_address: str, access_key: str, secret_key: str) -> dict[str, str]:
     """Return the variables that the server reads: its own, and boto3's, which must not look into the user's AWS configuration."""
-    return {
+    origins = {name: os.environ[name] for name in ("MLFLOW_SERVER_CORS_ALLOWED_ORIGINS",) if name in os.environ}
+    return origins | {
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_S3_ENDPOINT_URL": s3_address,
@@ -30,4 +31,5 @@ def environment(s3_address: str, access_key: str, secret_key: str) -> dict[str, 
         "AWS_SECRET_ACCESS_KEY": secret_key,
         "AWS_REGION": "us-east-1",
         "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     }

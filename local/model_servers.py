@@ -1,8 +1,9 @@
 """The model servers that deployments started, as they are written down in `.local/serving/`."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import TypeAdapter
 
 from core.errors import UserError
 from core.processes import Process
@@ -17,6 +18,13 @@ class ModelServer:
     process: Process
 
 
+@dataclass(frozen=True)
+class _Record:
+    usecase: str
+    port: int
+    process: Process
+
+
 def recorded(home: Path) -> list[ModelServer]:
     """List the model servers that were started, running or not."""
     return [_read(file) for file in sorted((home / "serving").glob("*.json"))]
@@ -24,7 +32,7 @@ def recorded(home: Path) -> list[ModelServer]:
 
 def _read(file: Path) -> ModelServer:
     try:
-        document = json.loads(file.read_text())
-        return ModelServer(f"serving/{document['usecase']}", document["port"], Process(**document["process"]))
-    except (ValueError, TypeError, KeyError) as error:
+        record = TypeAdapter(_Record).validate_json(file.read_bytes(), strict=True)
+        return ModelServer(f"serving/{record.usecase}", record.port, record.process)
+    except (ValueError, OSError) as error:
         raise UserError(f"{file} is damaged: end that model server by hand and delete the file") from error

@@ -2,7 +2,6 @@
 
 import errno
 import fcntl
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,15 +15,12 @@ from core import processes
 from core.errors import UserError
 from core.processes import Process
 from local import health, mlflow_server, model_servers, ports, s3
-from local.state import Platform, home, load, save
+from local.state import Platform, home, load, private, save
 
-__all__ = ["Platform", "ServerStatus", "down", "environment", "home", "status", "up", "wait_for_mlflow"]
+__all__ = ["Platform", "ServerStatus", "down", "home", "status", "up", "wait_for_mlflow"]
 
 LEAST_FREE_MB = 200
-SLOWEST_START = 120.0  # seconds: MLflow imports for long on a busy machine
-
-# The servers get these settings from us alone, whatever the user's shell has for the same libraries.
-FOREIGN = ("AWS_", "MLFLOW_", "_MLFLOW_", "S3_", "WEED_")
+SLOWEST_START = 300.0  # seconds, as long as the process lives: MLflow imports for minutes on a very busy machine
 
 
 @dataclass(frozen=True)
@@ -92,28 +88,11 @@ def status() -> list[ServerStatus]:
     ]
 
 
-def environment(platform: Platform) -> dict[str, str]:
-    """Return the variables by which every process finds the platform."""
-    exempt = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
-    direct = ",".join(dict.fromkeys([*filter(None, exempt.split(",")), "127.0.0.1", "localhost"]))
-    return {
-        "MLOPS_HOME": str(home()),
-        "AWS_ENDPOINT_URL_S3": platform.s3_address,
-        "AWS_ACCESS_KEY_ID": platform.access_key,
-        "AWS_SECRET_ACCESS_KEY": platform.secret_key,
-        "AWS_REGION": "us-east-1",
-        "MLFLOW_TRACKING_URI": platform.mlflow_address,
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "NO_PROXY": direct,
-        "no_proxy": direct,
-    }
-
-
 @contextmanager
 def _locked() -> Iterator[None]:
     """Let one command at a time start or end servers. What the file system refuses becomes one sentence."""
     try:
-        home().mkdir(parents=True, exist_ok=True)
+        private()
         with (home() / "platform.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
@@ -140,6 +119,7 @@ def _with_s3(platform: Platform) -> Platform:
     port = ports.choose("MLOPS_S3_PORT", platform.s3_port, s3.ports)
     # The port is written down before the server starts. An MLflow that knows another one is forgotten here, so that it is started anew.
     platform = save(replace(platform, s3_port=port, s3=None, mlflow=platform.mlflow if port == platform.s3_port else None))
+    s3.secure(private("s3"))
     command = s3.command(port, _folder("s3"))
     settings = s3.environment(platform.access_key, platform.secret_key)
     return replace(platform, s3=_start("s3", command, settings, lambda process: save(replace(platform, s3=process))))
@@ -172,9 +152,8 @@ def _stop(copies: list[Process]) -> bool:
 
 
 def _start(name: str, command: list[str], settings: dict[str, str], remember: Callable[[Process], object]) -> Process:
-    _folder(name).mkdir(exist_ok=True)
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith(FOREIGN)}
-    return processes.start(name, command, inherited | settings, _log(name), cwd=_folder(name), remember=remember)
+    private("logs")
+    return processes.start(name, command, processes.inherited() | settings, _log(name), cwd=private(name), remember=remember)
 
 
 def _folder(name: str) -> Path:

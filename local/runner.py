@@ -9,6 +9,7 @@ import contextlib
 import json
 import logging
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -176,14 +177,15 @@ def _tasks(pipeline: Any) -> Iterator[tuple[str, Any]]:
 
 def _handler(session: _Session) -> type:
     from kfp.local import status
-    from kfp.local.subprocess_task_handler import SubprocessTaskHandler, replace_python_executable
+    from kfp.local.subprocess_task_handler import SubprocessTaskHandler
 
     class Handler(SubprocessTaskHandler):  # type: ignore[misc]
         def validate_image(self, image: str) -> None:
             """Any image: the steps run in this environment, which the image is made of."""
 
         def run(self) -> Any:
-            command = replace_python_executable(self.full_command, sys.executable)
+            shell, option, script, *arguments = self.full_command
+            command = [shell, option, script.replace("python3", shlex.quote(sys.executable)), *arguments]
             executor_input = json.loads(command[command.index("--executor_input") + 1])
             return status.Status.FAILURE if session.execute(command, executor_input, self.env_vars).error else status.Status.SUCCESS
 

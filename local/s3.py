@@ -2,10 +2,16 @@
 
 import io
 import os
+import secrets
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import urllib3
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from minio import Minio
 from minio.error import MinioException
 
@@ -14,6 +20,11 @@ from core.storage import BUCKETS
 
 # S3, master, volume, filer and admin, one port after the other; each has its gRPC 10,000 higher.
 SERVICES, GRPC = 5, 10_000
+
+# Sections of security.toml: HTTP requests between the services are signed, gRPC asks for our certificate.
+SIGNED = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_signing.read")
+ENCRYPTED = ("master", "volume", "filer", "s3", "admin", "worker", "client")
+CERTIFICATE, KEY = "grpc.crt", "grpc.key"
 
 
 def ports(first: int) -> list[int]:
@@ -32,6 +43,20 @@ def command(port: int, folder: Path) -> list[str]:
         # By default the free space is divided into volumes: on a small disk too few for every bucket to get one.
         *("-volume.max=1000", "-master.volumeSizeLimitMB=1024", "-volume.preStopSeconds=0"),
     ]
+
+
+def secure(folder: Path) -> None:
+    """Write the keys without which no port but that of S3 answers: made anew at each start, in the server's working directory.
+
+    Other users of this machine reach the ports of the loopback interface, too. `weed shell` works from this folder alone.
+    """
+    certificate, key = _certificate()
+    _write(folder / CERTIFICATE, certificate)
+    _write(folder / KEY, key)
+    signing = [f'[{name}]\nkey = "{secrets.token_hex(32)}"\n' for name in SIGNED]
+    pair = f'cert = "{CERTIFICATE}"\nkey = "{KEY}"\n'
+    encrypted = [f'[grpc]\nca = "{CERTIFICATE}"\n', *(f"[grpc.{name}]\n{pair}" for name in ENCRYPTED)]
+    _write(folder / "security.toml", "\n".join([*signing, *encrypted]).encode())
 
 
 def mark(folder: Path) -> str:
@@ -68,8 +93,26 @@ def _round_trip(client: Minio) -> bytes:
     return data
 
 
+def _certificate() -> tuple[bytes, bytes]:
+    """Make a certificate that signs itself, and its key: both sides of a gRPC connection show it, and trust no other."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "SeaweedFS of this checkout")])
+    now = datetime.now(UTC)
+    draft = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    draft = draft.serial_number(x509.random_serial_number()).add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    certificate = draft.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=3650)).sign(key, hashes.SHA256())
+    encoding = serialization.Encoding.PEM
+    private = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return certificate.public_bytes(encoding), private
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.touch(mode=0o600)
+    path.write_bytes(data)
+
+
 def _binary() -> Path:
     path = Path(sys.executable).parent / "weed"
     if not os.access(path, os.X_OK):
-        raise UserError(f"the S3 server {path} is missing: install the locked environment again (`uv sync`)")
+        raise UserError(f"the S3 server {path} is missing: delete .venv and run make again")
     return path

@@ -3,12 +3,18 @@
 import json
 import os
 import secrets
+import stat
 import tempfile
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from core.errors import UserError
 from core.processes import Process
+
+PRIVATE = 0o700
 
 
 @dataclass(frozen=True)
@@ -38,16 +44,28 @@ def home() -> Path:
     return Path(os.environ.get("MLOPS_HOME") or Path(__file__).parent.parent / ".local").absolute()
 
 
+def private(name: str = "") -> Path:
+    """Make `home()`, or a folder in it, for the owner's eyes only, whatever the umask says.
+
+    A folder of MLOPS_HOME that was there before keeps its mode, since it may hold other things.
+    """
+    folder = private() / name if name else home()
+    is_ours = bool(name) or not os.environ.get("MLOPS_HOME") or not folder.exists()
+    folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+    if is_ours and stat.S_IMODE(folder.stat().st_mode) != PRIVATE:
+        with suppress(PermissionError):  # of a file system without modes
+            folder.chmod(PRIVATE)
+    return folder
+
+
 def load() -> Platform:
     """Return the platform as remembered; one with new credentials and no ports if it was never started."""
     file = home() / "platform.json"
     try:
-        document = json.loads(file.read_text())
-        servers = {name: Process(**document[name]) if document[name] else None for name in ("s3", "mlflow")}
-        return Platform(**document | servers)
+        return TypeAdapter(Platform).validate_json(file.read_bytes(), strict=True)
     except FileNotFoundError:
         return Platform()
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, OSError) as error:
         raise UserError(f"{file} is damaged: delete it and start the platform again, the data is kept") from error
 
 

@@ -14,6 +14,7 @@ import pytest
 from core import processes
 from local import mlflow_server, s3
 from local import platform as embedded
+from local.environment import environment
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the pipelines' tasks have it; read when OpenMP is loaded
 
@@ -69,7 +70,7 @@ def platform() -> Iterator[embedded.Platform]:
             patch.delenv(variable, raising=False)
         patch.setenv("MLOPS_HOME", os.environ[HOME])
         running = embedded.up()
-        for variable, value in embedded.environment(running).items():
+        for variable, value in environment(running).items():
             patch.setenv(variable, value)
         yield running
 

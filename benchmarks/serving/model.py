@@ -20,6 +20,7 @@ from core import processes, registry
 from core.bundle import frame, load_model, unpack
 from core.storage import read
 from local import model_servers, platform
+from local.environment import enter
 from local.state import load
 
 USECASE = "flights"
@@ -62,7 +63,7 @@ def prepared(scratch: Path) -> Iterator[Model]:
     try:
         if subprocess.run(COMMAND, cwd=ROOT, check=False, stdout=subprocess.DEVNULL).returncode:
             raise SystemExit("the pipeline failed: `make run` shows why")
-        os.environ |= platform.environment(load())
+        enter(load())
         model = _model(scratch)
         _leave_storage_alone()
         os.environ |= before

@@ -11,14 +11,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import requests
+from pydantic import TypeAdapter
 
 from core import processes
 from core.config import Serving
+from core.errors import UserError
 from core.processes import Process
 from core.registry import Version
 
 STARTING = ".starting.json"  # a server that is not proven yet; what kills the deployer leaves it behind
-SECONDS = 60  # until a server is ready
+SECONDS = 180  # until a server is ready, as long as its process lives
 END_SECONDS, LOG_SECONDS = 10, 40  # that a server may take to end, and one that first has to write down what it predicted
 
 
@@ -144,7 +146,7 @@ def start(version: Version, log_predictions: float) -> Served:
         version.version,
     ]
     root = str(Path(__file__).resolve().parents[2])
-    environment = {key: value for key, value in os.environ.items() if key.startswith("AWS_") or key in ("PATH", "HOME", "LANG", "TMPDIR")}
+    environment = processes.inherited() | {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
     environment |= {"PYTHONPATH": root, "PREDICTION_LOG": f"{log_predictions:g}"}
     log = _folder().parent / "logs" / f"serving-{version.name}-{version.version}.log"
     log.parent.mkdir(exist_ok=True)
@@ -190,8 +192,10 @@ def _read(name: str) -> Served | None:
     path = _folder() / name
     if not path.exists():
         return None
-    document = json.loads(path.read_text())
-    return Served(**{**document, "process": Process(**document["process"])})
+    try:
+        return TypeAdapter(Served).validate_json(path.read_bytes(), strict=True)
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path} is damaged: end that model server by hand and delete the file") from error
 
 
 def _folder() -> Path:

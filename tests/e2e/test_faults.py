@@ -20,6 +20,7 @@ from core.bundle import digest, pack, unpack
 from core.config import Serving
 from core.mlflow_api import call
 from local import platform as embedded
+from local.environment import environment
 from local.platform import Platform
 from local.state import load
 from tests import disks
@@ -80,9 +81,8 @@ def own(disk: Path) -> Iterator[Platform]:
         for variable in ("MLOPS_S3_PORT", "MLOPS_MLFLOW_PORT"):
             patch.delenv(variable, raising=False)
         patch.setenv("MLOPS_HOME", str(disk / "home"))
-        patch.setenv("MLOPS_MLFLOW_PATIENCE", "2")
         started = embedded.up()
-        for variable, value in embedded.environment(started).items():
+        for variable, value in environment(started).items():
             patch.setenv(variable, value)
         assert mlops("run", "wine", *WEAK).code == 0
         yield started

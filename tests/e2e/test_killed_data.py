@@ -26,6 +26,7 @@ from core import storage
 from core.mlflow_api import call
 from local import platform as embedded
 from local import samples
+from local.environment import environment as local_environment
 from tests import broker as brokers
 from tests import postgresql
 from tests.broker import Broker
@@ -154,7 +155,7 @@ def _plain(row: dict[str, Any]) -> str:
 @pytest.fixture
 def world(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """A platform, a database and brokers of their own; flights of some days in a table, planes in a topic, the weather on S3."""
-    for variable, value in embedded.environment(embedded.up()).items():
+    for variable, value in local_environment(embedded.up()).items():
         monkeypatch.setenv(variable, value)
     samples.deliver("flights")
     with ExitStack() as stack:

@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ from core.errors import UserError
 from core.processes import Process
 from core.storage import BUCKETS
 from local import mlflow_server, ports, s3, state
-from local.platform import Platform, down, environment, status, up
+from local.environment import enter, environment
+from local.platform import Platform, down, status, up
 from tests import disks
 from tests.conftest import kill_servers
 
@@ -138,16 +140,36 @@ def test_mlflow_refuses_the_name_of_another_host(platform: Platform) -> None:
     assert error.value.code == 403
 
 
-def test_the_environment_names_the_servers_and_keeps_proxies_away_from_them(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_local_run_means_the_platform_and_no_server_of_the_users(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    foreign = ("AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_ENDPOINT_URL", "MLFLOW_RUN_ID", "MLFLOW_TRACKING_TOKEN", "_MLFLOW_X")
+    for variable in (*foreign, "AWS_ENDPOINT_URL_S3", "MLFLOW_TRACKING_URI"):
+        monkeypatch.setenv(variable, "elsewhere")
+    monkeypatch.setenv("PGHOST", "of a source")
+
+    enter(platform)
+
+    assert not set(foreign) & os.environ.keys()
+    assert os.environ["AWS_ENDPOINT_URL_S3"] == platform.s3_address
+    assert os.environ["MLFLOW_TRACKING_URI"] == platform.mlflow_address
+    assert Path(os.environ["MLOPS_HOME"]).is_absolute()
+    assert os.environ["PGHOST"] == "of a source"
+
+
+@pytest.mark.parametrize(
+    ("exempt", "merged"),
+    [
+        pytest.param("", "127.0.0.1,localhost", id="none"),
+        pytest.param("intranet", "intranet,127.0.0.1,localhost", id="some"),
+        pytest.param("*", "*", id="all"),
+    ],
+)
+def test_no_proxy_is_asked_for_the_platform(platform: Platform, monkeypatch: pytest.MonkeyPatch, exempt: str, merged: str) -> None:
     monkeypatch.delenv("NO_PROXY")
-    monkeypatch.setenv("no_proxy", "intranet")
+    monkeypatch.setenv("no_proxy", exempt)
 
     variables = environment(platform)
 
-    assert variables["AWS_ENDPOINT_URL_S3"] == platform.s3_address
-    assert variables["MLFLOW_TRACKING_URI"] == platform.mlflow_address
-    assert Path(variables["MLOPS_HOME"]).is_absolute()
-    assert variables["no_proxy"] == variables["NO_PROXY"] == "intranet,127.0.0.1,localhost"
+    assert variables["no_proxy"] == variables["NO_PROXY"] == merged
 
 
 def test_a_second_start_finds_the_running_servers(platform: Platform) -> None:
@@ -167,15 +189,64 @@ def test_two_starts_at_once_give_one_copy(home: Path) -> None:
     assert [warnings for _, warnings in answers] == [""] * 3
 
 
-def test_credentials_are_kept_for_a_checkout_and_readable_by_its_owner_alone(home: Path) -> None:
+def test_credentials_are_kept_for_a_checkout_and_in_no_command_line(home: Path) -> None:
     first = up(wait=False)
     down()
     second = up(wait=False)
 
     assert (first.access_key, first.secret_key) == (second.access_key, second.secret_key)
     assert first.secret_key != Platform().secret_key
-    assert stat.S_IMODE((home / "platform.json").stat().st_mode) == 0o600
     assert not any(first.secret_key in argument for pid in pids(second) for argument in psutil.Process(pid).cmdline())
+
+
+def test_another_user_of_the_machine_reads_nothing_and_is_no_administrator(home: Path, tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        running = up(wait=False)
+    finally:
+        os.umask(before)
+    put(running, "secret", b"object")
+    call_of_a_stranger = f"fs.ls /buckets\ns3.configure -user=x -access_key=x -secret_key={'x' * 16} -actions=Admin -apply\nexit\n"
+    ports = (f"-master=127.0.0.1:{running.s3_port + 1}", f"-filer=127.0.0.1:{running.s3_port + 3}")
+    program = str(Path(sys.executable).parent / "weed")
+
+    with suppress(subprocess.TimeoutExpired):
+        subprocess.run([program, "shell", *ports], input=call_of_a_stranger, cwd=tmp_path, timeout=5, text=True)
+
+    with pytest.raises(S3Error, match="InvalidAccessKeyId"):
+        list(connect(replace(running, access_key="x", secret_key="x" * 16)).list_buckets())
+    assert {refused(f"http://127.0.0.1:{running.s3_port + offset}/buckets/data/secret") for offset in (1, 2, 3)} == {401, 404}
+    assert [path for path in (home, *home.iterdir()) if path.is_dir() and path.stat().st_mode & 0o077] == []
+    assert stat.S_IMODE((home / "platform.json").stat().st_mode) == 0o600
+    assert running.s3
+    sockets = [str(each.laddr) for each in psutil.Process(running.s3.pid).net_connections("unix") if each.laddr]
+    assert [path for path in sockets if Path(path).stat().st_mode & 0o077] == []
+
+
+def refused(address: str) -> int:
+    with pytest.raises(urllib.request.HTTPError) as error:
+        urllib.request.urlopen(address, timeout=30)
+    return error.value.code
+
+
+def test_an_owners_weed_shell_reaches_the_server_from_its_folder(home: Path) -> None:
+    running = up(wait=False)
+    ports = (f"-master=127.0.0.1:{running.s3_port + 1}", f"-filer=127.0.0.1:{running.s3_port + 3}")
+    command = [str(Path(sys.executable).parent / "weed"), "shell", *ports]
+
+    answer = subprocess.run(command, input="fs.ls /buckets\nexit\n", cwd=home / "s3", capture_output=True, timeout=30, text=True)
+
+    assert "pipelines" in answer.stdout
+
+
+def test_a_folder_that_was_named_and_was_there_keeps_its_mode(home: Path) -> None:
+    home.mkdir(mode=0o755)
+    home.chmod(0o755)
+
+    up(wait=False)
+
+    assert stat.S_IMODE(home.stat().st_mode) == 0o755
+    assert {stat.S_IMODE((home / name).stat().st_mode) for name in ("s3", "mlflow", "logs")} == {0o700}
 
 
 def test_down_ends_all_servers_those_of_models_too_and_may_be_repeated(home: Path) -> None:
@@ -363,9 +434,18 @@ def test_a_folder_that_cannot_be_made_is_named(monkeypatch: pytest.MonkeyPatch, 
     assert str(error.value).startswith(f"{tmp_path}/file/home cannot be written (Not a directory): ")
 
 
-def test_a_damaged_memory_is_named(home: Path) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param('{"access_key": ', id="cut off"),
+        pytest.param('{"s3_port": "x", "s3": null}', id="port of another type"),
+        pytest.param('{"mlflow": {"name": "mlflow", "pid": [], "created": 1.5, "log": ""}}', id="process of another type"),
+        pytest.param("[]", id="list"),
+    ],
+)
+def test_a_damaged_memory_is_named(home: Path, text: str) -> None:
     home.mkdir()
-    (home / "platform.json").write_text('{"access_key": ')
+    (home / "platform.json").write_text(text)
 
     with pytest.raises(UserError) as error:
         up()
@@ -439,11 +519,19 @@ def test_a_folder_on_a_read_only_disk_is_named(disk: Path) -> None:
     assert str(error.value).startswith(f"{disk}/home cannot be written (Read-only file system): ")
 
 
-def test_the_shells_settings_for_other_servers_do_not_reach_ours(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    foreign = {"AWS_SESSION_TOKEN", "AWS_PROFILE", "MLFLOW_BACKEND_STORE_URI", "MLFLOW_ARTIFACTS_DESTINATION", "MLFLOW_TRACKING_URI"}
+def test_the_shells_settings_for_other_programs_do_not_reach_our_servers(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    foreign = {"AWS_SESSION_TOKEN", "AWS_PROFILE", "MLFLOW_BACKEND_STORE_URI", "MLFLOW_TRACKING_URI", "HTTP_PROXY", "all_proxy", "UVICORN_PORT"}
     for variable in foreign:
         monkeypatch.setenv(variable, "elsewhere")
 
     running = up(wait=False)
 
     assert [foreign & psutil.Process(pid).environ().keys() for pid in pids(running)] == [set(), set()]
+
+
+def test_mlflow_may_be_shown_under_the_name_of_another_host(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_SERVER_ALLOWED_HOSTS", "hub.example.com")
+
+    command = mlflow_server.command(1, home)
+
+    assert command[command.index("--allowed-hosts") + 1] == "localhost:*,127.0.0.1:*,hub.example.com"

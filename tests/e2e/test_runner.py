@@ -1,5 +1,6 @@
 """The local runner on small compiled pipelines: the traps of kfp's own runner are closed."""
 
+import shlex
 import signal
 import subprocess
 import sys
@@ -324,6 +325,24 @@ def test_the_variables_of_the_yaml_and_of_the_shell_reach_the_step_and_so_does_t
     (shown,) = run(build(tmp_path, variables), {}, "run-4711", tmp_path / "run", Watcher())
 
     assert shown.summary == "yaml shell run-4711"
+
+
+def a_word() -> None:
+    say(text="python3 is a word")
+
+
+def test_a_step_runs_whatever_the_path_of_python_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    python = tmp_path / "it's [my] bücher; $(touch touched)" / "python"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.chdir(tmp_path)
+
+    (said,) = execute(tmp_path, a_word)
+
+    assert (said.summary, said.error) == ("python3 is a word", "")
+    assert not (tmp_path / "touched").exists()
 
 
 def much_to_say() -> None:

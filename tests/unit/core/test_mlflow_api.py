@@ -1,0 +1,64 @@
+"""Waiting for MLflow: the laptop's own server as long as its process lives, another one for some seconds."""
+
+import http.server
+import os
+import threading
+import time
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from core import mlflow_api
+from core.errors import UserError
+from core.processes import free_port
+
+
+@pytest.fixture
+def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    address = f"http://127.0.0.1:{free_port()}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    monkeypatch.setattr(mlflow_api, "SECONDS", 0.3)
+    mlflow_api._wait.cache_clear()
+    yield address
+    mlflow_api._wait.cache_clear()
+
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    """Is well, and knows one run."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"run": {}}')
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_server_whose_process_lives_may_start_for_long(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(mlflow_api.SERVER, f"{address} {os.getpid()} {psutil.Process().create_time()}")
+    server = http.server.HTTPServer(("127.0.0.1", int(address.rpartition(":")[2])), Answer, bind_and_activate=False)
+    server.server_bind()
+
+    def listen() -> None:
+        time.sleep(1)
+        server.server_activate()
+        server.serve_forever()
+
+    threading.Thread(target=listen, daemon=True).start()
+
+    assert mlflow_api.call("GET", "runs/get") == {"run": {}}
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(("own", "least"), [pytest.param(True, 0.0, id="its process is dead"), pytest.param(False, 0.3, id="another server")])
+def test_a_silent_server_is_not_waited_for_any_longer(address: str, monkeypatch: pytest.MonkeyPatch, own: bool, least: float) -> None:
+    monkeypatch.setenv(mlflow_api.SERVER, f"{address if own else 'http://127.0.0.1:1'} 1 0.0")
+    begun = time.monotonic()
+
+    with pytest.raises(UserError, match="does not answer"):
+        mlflow_api.call("GET", "runs/get")
+
+    assert least <= time.monotonic() - begun < least + 10
