@@ -10,7 +10,7 @@ from core.configcheck import Problem
 from core.errors import UserError, first_line
 from core.featurecheck import table_problems
 from core.featurecode import FOLDER, features, table
-from core.sources import FileSource, KafkaSource
+from core.sources import FileSource, KafkaSource, matching
 from core.targets import KafkaTarget
 
 IBIS_TYPES = {"integer": "int64", "number": "float64", "string": "string", "boolean": "boolean", "timestamp": "timestamp('UTC')", "date": "date"}
@@ -28,7 +28,7 @@ def code_problems(usecase: UseCase, folder: str) -> Iterator[Problem]:
     if usecase.name != folder:
         yield Problem(("name",), f"the folder is called {folder}: write name: {folder} or rename the folder")
     for place, path in _files(usecase):
-        if not list((FOLDER / folder).glob(path)):
+        if not matching(FOLDER / folder, path):
             yield Problem(place, f"there is no file {path} beside the config: add it or correct the path")
     yield from _features_problems(usecase, folder)
     for name, candidate in usecase.train.candidates.items():

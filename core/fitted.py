@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from core.config import UseCase
 from core.errors import UserError
 from core.keys import VERSION, key_hash, unit_columns
-from core.tables import columns, connect, identifier, literal, splits
+from core.tables import columns, connect, identifier, literal, path_literal, splits
 
 SPARE = 20  # bits beyond those of the count: of a million keys that are not in the set, one is taken for one that is
 BATCH = 1 << 20  # keys that are held at a time
@@ -33,7 +33,7 @@ def write_fitted(usecase: UseCase, table: str, named: str, path: Path) -> None:
     """
     with connect(usecase.limits.memory) as connection:
         types = columns(connection, table)
-        among = f"FROM read_parquet({literal(table)}) WHERE split IN ({', '.join(map(literal, splits(named)))})"
+        among = f"FROM read_parquet({path_literal(table)}) WHERE split IN ({', '.join(map(literal, splits(named)))})"
         by_time, units = usecase.split.by == "time", unit_columns(usecase, types) or (str(usecase.split.column),)
         about: dict[str, Any] = {"hash": VERSION, "columns": {name: types[name] for name in units}, "all": usecase.key == "all" and not by_time}
         schema = pa.schema([pa.field("key", pa.int64(), nullable=False)])
@@ -78,9 +78,9 @@ def unseen(usecase: UseCase, table: str, path: Path) -> NDArray[np.bool_]:
             ((name, kind),) = units.items()
             seen = f"{identifier(name)} <= CAST({literal(about['last'])} AS {kind})"
         else:
-            keys = f"SELECT key FROM read_parquet({literal(path)})"  # noqa: S608
+            keys = f"SELECT key FROM read_parquet({path_literal(path)})"  # noqa: S608
             seen = f"{_cut(key_hash(units), about['bits'])} IN ({keys})"
-        rows = f"FROM read_parquet({literal(table)}, file_row_number = true)"
+        rows = f"FROM read_parquet({path_literal(table)}, file_row_number = true)"
         if about["all"] and not connection.execute(f"SELECT count(*) {rows} WHERE {seen}").fetchall()[0][0]:
             raise UserError(
                 "with key: all, none of today's rows is one of its rows, so a column's values have changed or all rows are new: name a key"
@@ -100,7 +100,7 @@ def units_of(usecase: UseCase, table: str) -> NDArray[np.uint64] | None:
         named = unit_columns(usecase, columns(connection, table))
         if not named or (usecase.key == "all" and usecase.split.by == "random"):
             return None
-        rows = f"FROM read_parquet({literal(table)}, file_row_number = true) WHERE split = 'test' ORDER BY file_row_number"
+        rows = f"FROM read_parquet({path_literal(table)}, file_row_number = true) WHERE split = 'test' ORDER BY file_row_number"
         found = np.asarray(connection.execute(f"SELECT {key_hash(named)} AS unit {rows}").fetchnumpy()["unit"], dtype=np.uint64)
     return found if len(np.unique(found)) < len(found) else None
 

@@ -6,6 +6,7 @@ A source says what to read. Where its server is and who may read there comes fro
 import hashlib
 import re
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
@@ -32,6 +33,11 @@ def _stays_below(path: str) -> str:
     if path.startswith("/") or ".." in path.split("/"):
         raise ValueError("a file lies below the use case's folder: write its path from there")
     return path
+
+
+def matching(folder: Path, path: str) -> list[Path]:
+    """Return what a path or a glob means in a folder. A file of exactly that name is meant, whatever signs the name has."""
+    return [folder / path] if (folder / path).is_file() else sorted(folder.glob(path))
 
 
 Below = Annotated[str, AfterValidator(_stays_below)]

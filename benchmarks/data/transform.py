@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 from benchmarks.data.transform_contenders import ROOT
-from core.tables import connect, literal
+from core.tables import connect, literal, path_literal
 from local import samples
 
 FLIGHTS = 336_776
@@ -50,7 +50,7 @@ def raw(folder: Path, rows: int) -> int:
     with tempfile.TemporaryDirectory() as delivered, connect("2GB") as connection:
         samples._convert(samples._source(), Path(delivered))
         for name, source in (("flights", "flights-*"), ("weather", "weather"), ("planes", "planes")):
-            query = f"SELECT t.* FROM read_parquet({literal(f'{delivered}/{source}.parquet')}) t, range({times if name == 'flights' else 1})"  # noqa: S608
+            query = f"SELECT t.* FROM read_parquet({path_literal(f'{delivered}/{source}.parquet')}) t, range({times if name == 'flights' else 1})"  # noqa: S608
             connection.execute(f"COPY ({query}) TO {literal(folder / f'{name}.parquet')} (FORMAT parquet, COMPRESSION zstd)")
     return times * FLIGHTS
 

@@ -11,7 +11,7 @@ from components.extract.batch import Batch
 from components.extract.text import LONGEST, check, compression
 from components.extract.values import Relation
 from core.errors import UserError
-from core.tables import literal
+from core.tables import literal, path_literal
 
 MISSING = ("", "NA")
 DELIMITERS = ",;\t|"
@@ -95,7 +95,7 @@ def _header(batch: Batch, file: Path, beginning: bytes) -> Header:
 
 
 def _reader(batch: Batch, header: Header, files: list[Path]) -> str:
-    listed = ", ".join(literal(file) for file in files)
+    listed = ", ".join(map(path_literal, files))
     columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in header.names)
     missing = ", ".join(literal(sign) for sign in MISSING)
     return (

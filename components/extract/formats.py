@@ -14,7 +14,7 @@ from components.extract.delivery import Delivery, Request
 from components.extract.text import COMPRESSION, check_kind
 from core.errors import UserError, first_line
 from core.sources import FileSource, HttpsSource, Kind, S3Source
-from core.tables import columns, connect, literal, without_room
+from core.tables import columns, connect, literal, path_literal, without_room
 
 
 class Reader(NamedTuple):
@@ -118,5 +118,5 @@ def _write(connection: duckdb.DuckDBPyConnection, batch: Batch, target: Path) ->
         if found is None and relation and values.REFUSED in str(error):
             found = values.refusal(connection, batch, relation)
         raise found or error from error
-    count = connection.execute(f"SELECT count(*) FROM read_parquet({literal(target)})").fetchall()[0][0]  # noqa: S608
+    count = connection.execute(f"SELECT count(*) FROM read_parquet({path_literal(target)})").fetchall()[0][0]  # noqa: S608
     return Table(int(count), columns(connection, target))

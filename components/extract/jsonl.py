@@ -9,7 +9,7 @@ from components.extract.batch import Batch
 from components.extract.text import LONGEST, check, compression
 from components.extract.values import Relation
 from core.errors import UserError
-from core.tables import literal
+from core.tables import literal, path_literal
 
 MALFORMED = re.compile(r'^.*?Malformed JSON in file "(.*)", at byte \d+ in line (\d+): ([^.]*)', re.DOTALL)
 NO_OBJECT = re.compile(r'^.*?JSON transform error in file "(.*)", in line (\d+): (.*?)\n', re.DOTALL)
@@ -56,7 +56,7 @@ def _readers(batch: Batch, columns: str, function: str = "read_json") -> str:
     """Return what reads the files, those that are compressed alike together."""
     same: dict[str, list[str]] = {}
     for file in batch.delivery.files:
-        same.setdefault(compression(file), []).append(literal(file))
+        same.setdefault(compression(file), []).append(path_literal(file))
     options = f"format = 'newline_delimited', maximum_object_size = {LONGEST}, {batch.options()}" + (f", {columns}" if columns else "")
     readers = [f"(FROM {function}([{', '.join(files)}], compression = {literal(kind)}, {options}))" for kind, files in same.items()]
     return f"({' UNION ALL BY NAME '.join(readers)})"

@@ -8,7 +8,7 @@ from components.extract.batch import Batch
 from components.extract.text import check_kind
 from components.extract.values import Relation
 from core.errors import UserError
-from core.tables import literal
+from core.tables import path_literal
 
 SIGN = b"PAR1"
 NULL = '"NULL"'  # the type of a column that has no values at all
@@ -24,7 +24,7 @@ def relation(connection: duckdb.DuckDBPyConnection, batch: Batch) -> Relation:
     """
     for file in batch.delivery.files:
         _check_whole(batch, file)
-    listed = f"[{', '.join(literal(file) for file in batch.delivery.files)}]"
+    listed = f"[{', '.join(map(path_literal, batch.delivery.files))}]"
     columns = _checked(batch, _schemas(connection, listed))
     names = [*(name for name in columns if name not in batch.partitions), *batch.partitions]
     return Relation(f"read_parquet({listed}, union_by_name = true, {batch.options()})", names, frozenset(batch.partitions))
@@ -56,7 +56,8 @@ def _schemas(connection: duckdb.DuckDBPyConnection, listed: str) -> dict[str, li
 def _columns(connection: duckdb.DuckDBPyConnection, file: str) -> list[tuple[str, str]]:
     """Return a file's columns without what is inside of them."""
     found, inside = [], 0
-    for name, kind, children in connection.execute(f"SELECT name, duckdb_type, num_children FROM parquet_schema({literal(file)})").fetchall()[1:]:  # noqa: S608
+    query = f"SELECT name, duckdb_type, num_children FROM parquet_schema({path_literal(file)})"  # noqa: S608
+    for name, kind, children in connection.execute(query).fetchall()[1:]:
         if inside:
             inside -= 1
         else:

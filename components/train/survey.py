@@ -6,7 +6,7 @@ from typing import Any
 from core.config import UseCase
 from core.errors import UserError
 from core.examples import require
-from core.tables import columns, connect, identifier, inputs, literal
+from core.tables import columns, connect, identifier, inputs, path_literal
 
 TEXT = 160  # bytes of a Python string beside its letters, and of its place in a dictionary
 
@@ -38,7 +38,7 @@ def survey(table: str, usecase: UseCase) -> Survey:
     Raises:
         UserError: A column is missing, or there are no rows to learn from or to choose by.
     """
-    source, target = f"read_parquet({literal(table)})", identifier(usecase.target)
+    source, target = f"read_parquet({path_literal(table)})", identifier(usecase.target)
     with connect(usecase.limits.memory) as connection:
         require(columns(connection, table), inputs(usecase))
         rows = dict(connection.execute(f"SELECT split, count(*) FROM {source} GROUP BY split").fetchall())  # noqa: S608

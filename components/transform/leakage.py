@@ -9,7 +9,7 @@ import duckdb
 from core.config import UseCase
 from core.errors import UserError
 from core.keys import unit_columns
-from core.tables import identifier, literal
+from core.tables import identifier, path_literal
 
 SAMPLE = 20_000  # rows: a feature that gives the answer gives it in any of them
 PER_VALUE = 10  # rows a value, on average, from which on a feature that never errs is no accident
@@ -24,7 +24,7 @@ def refuse_leakage(usecase: UseCase, connection: duckdb.DuckDBPyConnection, path
     Raises:
         UserError: One of both.
     """
-    connection.execute(f"CREATE OR REPLACE TEMP VIEW split_table AS FROM read_parquet({literal(path)})")
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW split_table AS FROM read_parquet({path_literal(path)})")
     connection.execute(f"CREATE OR REPLACE TEMP TABLE first_rows AS FROM split_table LIMIT {SAMPLE}")
     for sentence in [*_shared(usecase, connection), *_answers(usecase, connection)]:
         raise UserError(sentence)

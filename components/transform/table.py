@@ -21,7 +21,7 @@ from core.errors import UserError
 from core.featurecheck import table_problems
 from core.featurecode import table
 from core.frozen import count
-from core.tables import SPLITS, columns, connect, identifier, literal, view_columns
+from core.tables import SPLITS, columns, connect, identifier, literal, path_literal, view_columns
 from core.tracking import Run
 
 NOTED = 0.01  # share of test rows equal to training rows, from which on the summary tells of it
@@ -79,7 +79,7 @@ def _make(usecase: UseCase, connection: duckdb.DuckDBPyConnection, raw: Path, ma
             duckdb_engine.run(expression, files, made, connection)
     except Wrong as error:
         raise UserError(f"features() of {usecase.name} fails: {error}: correct usecases/{usecase.name}/features.py") from error
-    _name(connection, f"read_parquet({literal(made if made.is_file() else f'{made}/*.parquet')})")
+    _name(connection, f"read_parquet({path_literal(made, '' if made.is_file() else '/*.parquet')})")
 
 
 def _name(connection: duckdb.DuckDBPyConnection, file: str) -> None:
@@ -134,7 +134,7 @@ def _write(usecase: UseCase, connection: duckdb.DuckDBPyConnection, part: Path) 
     order = ", ".join(f"{key} ASC NULLS LAST" for key in (place(usecase, names), *map(identifier, names)))
     query = f"SELECT made.*, {split} AS split FROM made {cuts} ORDER BY {order}"  # noqa: S608
     connection.execute(f"COPY ({query}) TO {literal(part)} (FORMAT parquet, COMPRESSION zstd)")
-    counts = dict(connection.execute(f"SELECT split, count(*) FROM read_parquet({literal(part)}) GROUP BY split").fetchall())  # noqa: S608
+    counts = dict(connection.execute(f"SELECT split, count(*) FROM read_parquet({path_literal(part)}) GROUP BY split").fetchall())  # noqa: S608
     refuse_empty(usecase, connection, counts)
     return counts
 

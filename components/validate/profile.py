@@ -12,7 +12,7 @@ import numpy as np
 
 from components.validate.rules import FLOATS, TYPES, kind
 from components.validate.violation import table
-from core.tables import identifier, literal
+from core.tables import identifier, path_literal
 
 MOST = 200  # columns of a table that the contract does not name, together with those that it names
 AT_ONCE = 100  # columns of one query
@@ -153,7 +153,7 @@ def _bars(low: float, high: float, *, is_whole: bool) -> list[float]:
 def _measure(connection: duckdb.DuckDBPyConnection, path: Path, looks: list[_Look]) -> None:
     """Count, and find extremes and quantiles; count in the bins of the last run, too."""
     wanted = [aggregate for look in looks for aggregate in _aggregates(look)]
-    query = f"SELECT {', '.join(wanted)} FROM read_parquet({literal(path)}, file_row_number = true)"  # noqa: S608
+    query = f"SELECT {', '.join(wanted)} FROM read_parquet({path_literal(path)}, file_row_number = true)"  # noqa: S608
     values = iter(connection.execute(query).fetchall()[0])
     for look in looks:
         look.nulls, look.distinct = next(values), next(values)

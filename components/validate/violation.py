@@ -6,7 +6,7 @@ from typing import Any
 
 import duckdb
 
-from core.tables import identifier, literal
+from core.tables import identifier, path_literal
 
 EXAMPLES = 5
 COLUMNS = 6  # of an example
@@ -27,7 +27,7 @@ class Violation:
 
 def table(path: Path) -> str:
     """Return the SQL that reads a Parquet file."""
-    return f"read_parquet({literal(path)})"
+    return f"read_parquet({path_literal(path)})"
 
 
 def examples(connection: duckdb.DuckDBPyConnection, query: str, names: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ import duckdb
 from components.validate.rules import TYPES, kind
 from components.validate.violation import Violation, examples, such_as, table
 from core.contract import Contract, Reference
-from core.tables import columns, identifier, literal
+from core.tables import columns, identifier, path_literal
 
 HOUR = 3600
 
@@ -96,5 +96,5 @@ def unreadable(connection: duckdb.DuckDBPyConnection, path: Path, contract: Cont
 
 
 def _bad(connection: duckdb.DuckDBPyConnection, path: Path) -> int:
-    noted = connection.execute(f"SELECT value::VARCHAR FROM parquet_kv_metadata({literal(path)}) WHERE key::VARCHAR = 'count'").fetchall()  # noqa: S608
+    noted = connection.execute(f"SELECT value::VARCHAR FROM parquet_kv_metadata({path_literal(path)}) WHERE key::VARCHAR = 'count'").fetchall()  # noqa: S608
     return int(noted[0][0]) if noted else int(connection.execute(f"SELECT count(*) FROM {table(path)}").fetchall()[0][0])  # noqa: S608

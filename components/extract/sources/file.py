@@ -6,14 +6,14 @@ from components.extract.delivery import Delivery, Request
 from components.extract.formats import named
 from core.errors import UserError
 from core.featurecode import FOLDER
-from core.sources import FileSource
+from core.sources import FileSource, matching
 
 
 def fetch(source: FileSource, request: Request) -> Delivery:
     """Name the files that a path or a glob means."""
     folder = FOLDER / request.usecase
     place = f"usecases/{request.usecase}/{source.path}"
-    found = sorted(folder.glob(source.path))
+    found = matching(folder, source.path)
     files = [file for file in found if file.is_file()]
     if not files:
         raise UserError(

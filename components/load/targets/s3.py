@@ -14,7 +14,7 @@ from components.load.manifest import File, Manifest
 from components.load.request import Request
 from core import storage
 from core.errors import UserError
-from core.tables import connect, identifier, literal
+from core.tables import connect, identifier, literal, path_literal
 from core.targets import S3Target
 
 FILES = "data/"
@@ -56,8 +56,9 @@ def _check(target: S3Target, request: Request, columns: dict[str, str]) -> None:
         raise UserError(f"{target.uri}: there is no column {', '.join(missing)} to partition by: let features() make it or correct partition_by")
     if target.partition_by:
         names = ", ".join(map(identifier, target.partition_by))
+        query = f"SELECT count(*) FROM (SELECT DISTINCT {names} FROM read_parquet({path_literal(request.rows)}))"  # noqa: S608
         with connect(request.memory) as connection:
-            found = connection.execute(f"SELECT count(*) FROM (SELECT DISTINCT {names} FROM read_parquet({literal(request.rows)}))").fetchall()[0][0]  # noqa: S608
+            found = connection.execute(query).fetchall()[0][0]
         if found > MOST_PARTITIONS:
             raise UserError(
                 f"{target.uri}: partition_by has {found:,} values, which would be as many files: choose columns of at most {MOST_PARTITIONS:,}"
@@ -99,7 +100,7 @@ def _partition(target: S3Target, request: Request, folder: Path) -> None:
     with connect(request.memory) as connection:
         connection.execute("SET threads = 1")  # the same rows give the same bytes
         try:
-            connection.execute(f"COPY (FROM read_parquet({literal(request.rows)})) TO {literal(folder)} ({options})")
+            connection.execute(f"COPY (FROM read_parquet({path_literal(request.rows)})) TO {literal(folder)} ({options})")
         except (duckdb.BinderException, duckdb.NotImplementedException) as error:
             raise UserError(f"{target.uri}: cannot be partitioned by {names}: choose columns of text, whole numbers or dates") from error
 

@@ -10,7 +10,7 @@ from ibis.backends.sql.datatypes import DuckDBType
 from components.transform.engines import Wrong
 from core.errors import first_line
 from core.portable import depends_on_order
-from core.tables import THREADS, identifier, literal
+from core.tables import THREADS, identifier, literal, path_literal
 
 MISTAKES = (duckdb.BinderException, duckdb.ConversionException, duckdb.InvalidInputException, duckdb.OutOfRangeException, duckdb.ParserException)
 
@@ -30,7 +30,7 @@ def run(expression: Table, raw: dict[str, Path], target: Path, connection: duckd
         Wrong: The expression fails.
     """
     for name, path in raw.items():
-        connection.execute(f"CREATE TEMP VIEW {identifier(name)} AS FROM read_parquet({literal(path)})")
+        connection.execute(f"CREATE TEMP VIEW {identifier(name)} AS FROM read_parquet({path_literal(path)})")
     ordered = depends_on_order(expression)
     connection.execute(f"SET threads = {1 if ordered else THREADS}; SET preserve_insertion_order = {str(ordered).lower()}")
     try:

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -119,6 +119,34 @@ def test_files_that_differ_become_one_table(usecases: Path, tmp_path: Path, file
     found = read(run_of(usecases, files, path), tmp_path)
 
     assert found.to_pydict() == table
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        pytest.param("{}.csv", lambda x: f"x\n{x}\n".encode(), id="csv"),
+        pytest.param("{}.jsonl", lambda x: f'{{"x": {x}}}\n'.encode(), id="JSON lines"),
+        pytest.param("{}.parquet", lambda x: parquet(x=[float(x)]), id="parquet"),
+        pytest.param("{}.avro", lambda x: avro(x=float(x)), id="avro"),
+    ],
+)
+def test_a_file_name_with_signs_of_a_glob_is_one_file(
+    usecases: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: Callable[[int], bytes]
+) -> None:
+    (tmp_path / "t[1]").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "t[1]"))
+    names = ["data/part1", "data/part[1]", "data/a*", "data/ab", "data/q?", "data/[ab]"]
+    files = {name.format(odd): content(number) for number, odd in enumerate(names)}
+
+    found = read(run_of(usecases, files, "data/*"), tmp_path / "p[1]")
+
+    assert sorted(found.to_pydict()["x"]) == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+
+
+def test_a_name_in_the_config_that_is_a_file_means_it(usecases: Path, tmp_path: Path) -> None:
+    found = read(run_of(usecases, {"part1.csv": b"x\n1\n", "part[1].csv": b"x\n2\n"}, "part[1].csv"), tmp_path)
+
+    assert found.to_pydict() == {"x": [2.0]}
 
 
 def test_avro_is_read_with_its_types_and_the_partitions_of_its_path(usecases: Path, tmp_path: Path) -> None:

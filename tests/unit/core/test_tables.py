@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 from core.bundle import Input
 from core.errors import UserError
 from core.examples import examples
-from core.tables import columns, connect, identifier, inputs, literal
+from core.featurecode import FOLDER
+from core.tables import columns, connect, identifier, inputs, literal, path_literal
 from tests.unit import small
 
 NASTY = ["plain", 'with "quotes"', "it's", "semi; DROP TABLE t --", "übergröße", "a\\b", "select"]
@@ -25,6 +27,32 @@ def test_any_name_and_any_text_can_be_quoted(name: str) -> None:
         found = connection.execute(f"SELECT {identifier(name)} FROM {identifier(name)}").fetchall()
 
     assert found == [(name,)]
+
+
+ODD = ["part1", "part[1]", "part[[]1]", "[!a]", "b", "a*", "q?", "**", "{1,2}", "[", "a]", "it's", "10:00"]
+
+
+def test_a_path_means_one_file_whatever_signs_it_has(tmp_path: Path) -> None:
+    for folder in (tmp_path / "p[1]", tmp_path / "p1"):
+        folder.mkdir()
+        for name in ODD:
+            (folder / f"{name}.csv").write_text(f'name\n"{folder.name}/{name}"\n')
+
+    with connect("64MB") as connection:
+        for path in (f"{folder}/{name}" for folder in ("p[1]", "p1") for name in ODD):
+            target = tmp_path / f"{path}.parquet"
+            query = f"FROM read_csv({path_literal(tmp_path / f'{path}.csv')}, header = true)"
+            connection.execute(f"COPY ({query}) TO {literal(target)} (FORMAT parquet)")
+
+            assert connection.execute(f"FROM read_parquet({path_literal(target)})").fetchall() == [(path,)]
+            assert columns(connection, target) == {"name": "VARCHAR"}
+
+
+def test_no_reader_takes_a_path_for_a_pattern() -> None:
+    rooms = ("core", "components", "local", "serving", "pipelines", "cli")
+    sources = [path for room in rooms for path in (FOLDER.parent / room).rglob("*.py")]
+
+    assert [path.name for path in sources if re.search(r"(read_\w+|parquet_\w+)\(\[?['{]+(literal\()", path.read_text())] == []
 
 
 @pytest.mark.parametrize("memory", ["0MB", "1MB", "40MB"])

@@ -26,7 +26,7 @@ def listed(uri: str, bucket: str, pattern: str) -> list[Pinned]:
     """List what an address means just now, in the order of the keys.
 
     `*`, `?` and `[...]` stay within a folder, `**` goes through folders. A name that begins with `_` or `.` is only meant
-    if that sign is written: Spark and Hive leave them out, too.
+    if that sign is written: Spark and Hive leave them out, too. An object of exactly that key is meant, whatever signs the key has.
 
     A dataset's manifest.json means the files that it lists.
 
@@ -40,8 +40,9 @@ def listed(uri: str, bucket: str, pattern: str) -> list[Pinned]:
     start = WILD.search(whole)
     if not start:
         return [_one(uri, bucket, pattern)]
-    matches = re.compile(_expression(whole)).fullmatch
     every = list(_objects(bucket, whole[: start.start()]))
+    is_key = any(item.object_name == pattern for item in every)
+    matches = re.compile(re.escape(pattern) if is_key else _expression(whole)).fullmatch
     found = sorted((pinned(item) for item in every if matches(str(item.object_name)) and not _is_marker(item)), key=lambda item: item.key)
     _refuse_logs(uri, [str(item.object_name) for item in every], found)
     return found

@@ -16,6 +16,7 @@ from core.config import Spark
 from core.errors import UserError, first_line
 from core.portable import unportable
 
+PATTERN = re.compile(r"[]*?[{}\\]")  # what Hadoop takes for a pattern of file names
 TOO_SMALL = ("OutOfMemoryError", "Java heap space", "OOMKilled", "exit code 137")
 
 
@@ -38,7 +39,7 @@ def run(expression: Table, raw: dict[str, Path], target: Path, spark: Spark, uri
     compiled = query(expression)
     with session(spark) as found, _within_reach(raw, target, spark, uri) as (tables, made), sentences(spark):
         for name, table in tables.items():
-            found.read.parquet(table).createOrReplaceTempView(name)
+            found.read.parquet(PATTERN.sub(r"\\\g<0>", table)).createOrReplaceTempView(name)
         found.sql(compiled).write.parquet(made)
 
 
