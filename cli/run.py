@@ -69,8 +69,8 @@ def _report(folder: Path) -> str:
 
 
 def _curl(served: Served) -> str:
-    """Write a request that works when pasted, with a golden row."""
+    """Write a request that works when pasted, with the row that was made up at registration."""
     bundle: Bundle = unpack(read(served.uri), served.digest)
-    body: dict[str, Any] = {"dataframe_records": bundle.golden.rows[-1:]}
+    body: dict[str, Any] = {"dataframe_records": [bundle.manifest.example]}
     text = json.dumps(body, ensure_ascii=False).replace("'", "'\\''")
     return f"{curl()} {served.address}/invocations -H 'Content-Type: application/json' -d '{text}'"

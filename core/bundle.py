@@ -8,7 +8,7 @@ import json
 import math
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -44,7 +44,7 @@ class Output:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What the model is called, reads and answers. The order of `inputs` is the order of training."""
+    """What the model is called, reads and answers. The order of `inputs` is the order of training; `example` is a row that is nobody's."""
 
     name: str
     task: Literal["binary", "multiclass", "regression"]
@@ -54,6 +54,7 @@ class Manifest:
     outputs: tuple[Output, ...]
     classes: tuple[Label, ...] | None
     versions: dict[str, str]
+    example: dict[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from core.bundle import Input, Output
+from core.bundle import Input, Output, Value
 from serving import VERSION
 from serving.model import Model
 
 Document = dict[str, Any]
-EXAMPLE_ROWS = 2
 
 
 def openapi(model: Model) -> Document:
@@ -46,25 +45,25 @@ def summary(model: Model) -> str:
     return f"{manifest.target} ({manifest.task}) by version {model.version.version}, answered by {model.engine.name}."
 
 
+def example(model: Model) -> dict[str, Value]:
+    """Return the row that was made up at registration; null where the version was registered without one."""
+    return {item.name: model.manifest.example.get(item.name) for item in model.manifest.inputs}
+
+
 def invocation_example(model: Model) -> Document:
-    """Return a body for `/invocations`, of golden rows."""
-    return {"dataframe_records": model.golden.rows[:EXAMPLE_ROWS]}
+    """Return a body for `/invocations`."""
+    return {"dataframe_records": [example(model)]}
 
 
 def instances_example(model: Model) -> Document:
     """Return a body for KServe's V1 protocol."""
-    return {"instances": model.golden.rows[:EXAMPLE_ROWS]}
+    return {"instances": [example(model)]}
 
 
 def infer_example(model: Model) -> Document:
     """Return a body for the Open Inference Protocol."""
-    rows = model.golden.rows[:EXAMPLE_ROWS]
-    return {
-        "inputs": [
-            {"name": item.name, "shape": [len(rows)], "datatype": item.datatype, "data": [row.get(item.name) for row in rows]}
-            for item in model.manifest.inputs
-        ]
-    }
+    row = example(model)
+    return {"inputs": [{"name": item.name, "shape": [1], "datatype": item.datatype, "data": [row[item.name]]} for item in model.manifest.inputs]}
 
 
 def _predict(summary: str, request: str, response: str, error: str, example: Document) -> Document:

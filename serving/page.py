@@ -8,7 +8,7 @@ from html import escape
 import orjson
 
 from serving.model import Model
-from serving.openapi import infer_example, instances_example, invocation_example, openapi, summary
+from serving.openapi import example, infer_example, instances_example, invocation_example, openapi, summary
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{name}</title><style>
@@ -46,7 +46,7 @@ MEANINGS = {"predict": "the answer to a row", "predict_proba": "how probable eac
 
 def page(model: Model) -> str:
     """Write the page of a model."""
-    example, classes = model.golden.rows[0], ", ".join(map(str, model.manifest.classes or ()))
+    row, classes = example(model), ", ".join(map(str, model.manifest.classes or ()))
     name = model.version.name
     bodies = {
         "invocations": invocation_example(model),
@@ -58,9 +58,7 @@ def page(model: Model) -> str:
         name=escape(name),
         summary=escape(summary(model)),
         digest=escape(model.version.digest),
-        columns=_table(
-            (item.name, "number" if item.datatype == "FP64" else "text", _shown(example.get(item.name))) for item in model.manifest.inputs
-        ),
+        columns=_table((item.name, "number" if item.datatype == "FP64" else "text", _shown(row[item.name])) for item in model.manifest.inputs),
         outputs=_table((item.name, item.datatype, MEANINGS[item.name].format(classes=classes)) for item in model.manifest.outputs),
         options="".join(f"<option>{escape(path)}</option>" for path in bodies),
         paths=_table((method.upper(), path, meaning) for path, method, meaning in paths),

@@ -2,12 +2,14 @@
 
 import json
 import tempfile
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from components.register.card import write
 from components.register.engine import choose
+from components.register.typical import typical
 from core import registry
 from core.bundle import Bundle, Golden, Input, Manifest, Output, differences, digest, dump_model, frame, load_model, pack, plain, unpack
 from core.codecheck import EXTRAS
@@ -20,6 +22,7 @@ from core.storage import write as store
 from core.tables import inputs
 from core.tracking import Run, identity, notes, run_id, steps
 
+SEEN = 100_000  # training rows that the example is made of, drawn if there are more
 PROVEN = 1_000_000  # test rows that the engines are compared on, drawn if there are more
 TITLES = {OnnxEngine.name: "ONNX", ScikitLearnEngine.name: "scikit-learn"}
 
@@ -42,7 +45,10 @@ def register(run: Run, table: str, model: str, golden: str, judged_against: str)
     """
     usecase = run.usecase
     pipeline, expected = load_model(Path(model).read_bytes()), Golden(**json.loads(Path(golden).read_text()))
-    chosen = choose(served_form(usecase, pipeline, expected), pipeline, examples(table, usecase, "test", most=PROVEN)[0])
+    form = served_form(usecase, pipeline, expected)
+    example = typical(examples(table, usecase, "train", most=SEEN)[0])
+    form = replace(form, manifest=replace(form.manifest, example=example))
+    chosen = choose(form, pipeline, examples(table, usecase, "test", most=PROVEN)[0])
     engine, data = chosen.bundle.manifest.engine, pack(chosen.bundle)
     prove(data, expected)
     uri = f"s3://models/{usecase.name}/{digest(data).removeprefix('sha256:')}.zip"

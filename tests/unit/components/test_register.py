@@ -16,6 +16,7 @@ from sklearn.preprocessing import PolynomialFeatures
 from components.evaluate.golden import choose as choose_golden
 from components.register.engine import choose
 from components.register.register import prove, register, served_form
+from components.register.typical import typical
 from core import registry, tracking
 from core.bundle import digest, dump_model, load_model, pack, unpack
 from core.errors import UserError
@@ -48,6 +49,7 @@ def test_a_challenger_is_registered_with_signature_example_card_alias_and_served
     assert challenger and challenger.version == number == "1"
     bundle = unpack(read(challenger.uri), challenger.digest)
     assert [item.name for item in bundle.manifest.inputs] == list(usecase.features.names)
+    assert bundle.manifest.example == typical(examples(trained.table, usecase, "train")[0])
     found = call("GET", "model-versions/get", {"name": usecase.name, "version": number})["model_version"]
     assert f"target `{usecase.target}`" in found["description"]
     assert "- Engine: ONNX Runtime, float64; " in found["description"]

@@ -14,6 +14,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from components.register.export import export
+from components.register.typical import typical
 from core import storage
 from core.bundle import Bundle, Datatype, Golden, Input, Manifest, Output, digest, dump_model, frame, pack
 
@@ -79,7 +80,7 @@ def trained(name: str, task: Any, columns: Columns, target: Any, model: Any, lab
     pipeline = Pipeline([("preparation", preparation), ("model", model)]).fit(frame(columns, inputs), target)
     classes = None if task == "regression" else tuple(pipeline.classes_.tolist())
     outputs = (Output("predict", label),) + (() if classes is None else (Output("predict_proba", "FP64"),))
-    manifest = Manifest(name, task, "target", "scikit-learn", inputs, outputs, classes, {"scikit-learn": "1.9.1"})
+    manifest = Manifest(name, task, "target", "scikit-learn", inputs, outputs, classes, {"scikit-learn": "1.9.1"}, typical(frame(columns, inputs)))
     rows = [{column: values[number] for column, values in columns.items()} for number in range(0, 60, 3)]
     table = frame({column: [row[column] for row in rows] for column in columns}, inputs)
     proba = None if classes is None else pipeline.predict_proba(table).tolist()

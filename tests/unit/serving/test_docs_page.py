@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urljoin
@@ -62,9 +64,18 @@ def test_the_examples_are_answered_as_the_description_says(wine_server: Running,
 
         schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
         Draft202012Validator({**schema, "components": document["components"]}).validate(response.json())
-        expected = wine.answer(wine.bundle.golden.rows[:2], "predict")
+        expected = wine.answer([wine.bundle.manifest.example], "predict")
         assert (response.json().get("predictions") or response.json()["outputs"][0]["data"]) == expected
     assert len(posts) == 4
+
+
+def test_no_row_of_the_data_is_published(wine_server: Running, wine: Trained) -> None:
+    pages = [web.get(f"{wine_server.url}{path}").text for path in ("/docs", "/openapi.json")]
+    rows = [{name: values[number] for name, values in wine.columns.items()} for number in range(len(wine.columns["hue"]))]
+
+    assert wine.bundle.manifest.example not in rows
+    for page in pages:
+        assert [row for row in rows if all(json.dumps(row[name]) in page for name in ("alcohol", "proline", "hue"))] == []
 
 
 @BELOW
@@ -110,9 +121,8 @@ def test_the_examples_of_the_page_work_where_the_page_sends_them(wine_server: Ru
 
 def test_a_name_and_a_column_cannot_break_the_page(launcher: Launcher, wine: Trained) -> None:
     name = "a&b"
-    rows = [{**row, "region": "</script><b>" if row["region"] else None} for row in wine.bundle.golden.rows]
-    golden = type(wine.bundle.golden)(rows, wine.answer(rows, "predict"), wine.answer(rows))
-    server = launcher.start(*publish(type(wine.onnx)(wine.onnx.manifest, golden, wine.onnx.model, wine.onnx.onnx)), name=name).wait_until_ready()
+    manifest = replace(wine.onnx.manifest, example=wine.onnx.manifest.example | {"region": "</script><b>"})
+    server = launcher.start(*publish(replace(wine.onnx, manifest=manifest)), name=name).wait_until_ready()
 
     text = web.get(f"{server.url}/docs").raise_for_status().text
 
