@@ -1,6 +1,5 @@
 """From a document to a use case: its shape and what its parts must agree on, each problem with its place and the cure."""
 
-import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -10,7 +9,7 @@ from pydantic_core import ErrorDetails
 from core.config import Limits, Name, UseCase
 from core.contract import Contract
 from core.contractcheck import contract_problems
-from core.errors import UserError
+from core.errors import UserError, shown
 from core.frozen import Identifier
 from core.metrics import METRICS
 from core.sources import Source
@@ -97,8 +96,7 @@ def _sentence(item: ErrorDetails) -> str:
         case "value_error" if isinstance(item["input"], dict):
             return item["msg"].removeprefix("Value error, ")
         case _:
-            found = re.sub("//[^/@]*@", "//...@", repr(item["input"]))  # a password in an address is not repeated
-            return f"{item['msg'].removeprefix('Value error, ')} (found {found})"
+            return f"{item['msg'].removeprefix('Value error, ')} (found {shown(repr(item['input']))})"
 
 
 def _contradictions(usecase: UseCase) -> Iterator[Problem]:

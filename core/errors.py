@@ -1,8 +1,39 @@
-"""Errors that a user can cause: one sentence that says what is wrong and what to do."""
+"""Errors that a user can cause, as one sentence that says what is wrong and what to do; and how text of strangers is shown."""
+
+import re
+import sys
+import traceback
+from types import TracebackType
+
+# Control characters, marks that change the direction of text, line separators and bytes that are no text: a terminal would act on them.
+ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+SECRETS = (
+    *("access_token", "api-key", "api_key", "apikey", "auth", "client_secret", "key", "passwd", "password", "pwd", "secret", "sig", "signature"),
+    *("token", "x-amz-credential", "x-amz-security-token", "x-amz-signature", "x-goog-credential", "x-goog-signature"),
+)
+# A name and password before a host; the password may hold a slash that should have been spelled %2F.
+USER = re.compile(r"""(?<=://)(?:[^/\s:"'<>]*:(?!\d+/)[^\s"'<>]*|[^/\s"'<>]*)@""")
+QUERY = re.compile(rf"""([?&](?:{"|".join(SECRETS)})=)[^&\s"'<>]*""", re.IGNORECASE)
+CONNINFO = re.compile(r"\b((?:ssl)?password\s*=\s*)('[^']*'|[^\s'\"]+)", re.IGNORECASE)
+ADDRESS = re.compile(r"""https?://[^\s"'<>]+""")
+
+
+def shown(text: str) -> str:
+    r"""Return text for a terminal, a log, a page or MLflow: control characters are escaped, as `\x1b`, and passwords in addresses masked."""
+    masked = ADDRESS.sub(lambda found: QUERY.sub(r"\1***", found[0]), CONNINFO.sub(r"\1***", USER.sub("***@", text)))
+    return ODD.sub(lambda sign: ascii(sign[0])[1:-1], masked)
+
+
+def show_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print what Python prints of an error that nobody caught, as `shown`: an exception hook."""
+    sys.stderr.write(shown("".join(traceback.format_exception(kind, error, trace))))
 
 
 class UserError(Exception):
     """Something that the user can put right. The message is the whole story: it is shown without a traceback."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shown(message))
 
 
 def first_line(error: BaseException) -> str:

@@ -1,9 +1,12 @@
 """PostgreSQL's clients: how they are told where the server is, and what the server tells them."""
 
 import os
+import re
 from typing import Any, Literal
 
 from psycopg.conninfo import make_conninfo
+
+from core.errors import UserError
 
 NETWORK = {  # a server that has gone without a word is noticed within a minute
     "connect_timeout": int(os.environ.get("PGCONNECT_TIMEOUT", "10")),
@@ -17,13 +20,18 @@ WATCH_CLIENT = "SELECT set_config(name, '2s', true) FROM pg_settings WHERE name 
 
 
 def address(name: str, service: str | None, **more: Any) -> str:
-    """Return what libpq does not find in the environment.
+    """Return what libpq does not find in the environment, after a look at what it does find there.
 
     Args:
         name: What the server calls the connection.
         service: A section of PGSERVICEFILE, if one is named.
         more: Parameters of libpq besides.
+
+    Raises:
+        UserError: PGHOST is more than hosts: libpq would repeat all of it when it does not find such a host.
     """
+    if re.search(r"[=\s@]|://", os.environ.get("PGHOST", "").strip()):
+        raise UserError("PGHOST holds more than a host: write the host alone, the password into PGPASSWORD, the rest into PGUSER, PGPORT, PGDATABASE")
     return make_conninfo("", application_name=name[:63], **({"service": service} if service else {}), **NETWORK, **more)
 
 

@@ -5,6 +5,8 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from core.errors import shown
+
 BLUE, ORANGE, GREY = "#2563a8", "#c2571a", "#6b7280"  # of the plots; BLUE and GREY also stand in PAGE
 
 PAGE = """<!doctype html>
@@ -29,12 +31,16 @@ def render(title: str, body: str, **values: Any) -> str:
 
     Args:
         title: Its heading.
-        body: A Jinja template; what it inserts is escaped unless it is `Markup`.
+        body: A Jinja template; what it inserts is escaped unless it is `Markup`, control characters included.
         values: What the template needs.
     """
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, finalize=_visible)
     environment.filters["short"] = short
     return environment.from_string(PAGE).render(title=title, body=Markup(environment.from_string(body).render(**values)))  # noqa: S704  (escaped by the inner template)
+
+
+def _visible(value: Any) -> Any:
+    return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def embedded(svg: str) -> Markup:

@@ -4,7 +4,6 @@ A source says what to read. Where its server is and who may read there comes fro
 """
 
 import hashlib
-import re
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from core.errors import QUERY, shown
 from core.frozen import Bytes, Frozen
 
 ENVIRONMENT = (  # by which servers are found and who may read there; what libpq, requests and the Schema Registry's clients call them
@@ -41,6 +41,28 @@ def matching(folder: Path, path: str) -> list[Path]:
 
 
 Below = Annotated[str, AfterValidator(_stays_below)]
+SECRETS_OF = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment are for that",
+    "https": "put them into ~/.netrc (NETRC names another file)",
+}
+
+
+def without_secrets(address: Any) -> Any:
+    """Refuse an address that has a secret in it, and do not repeat it: the config goes into compiled YAML, logs and MLflow."""
+    scheme, _, rest = address.partition("://") if isinstance(address, str) else ("", "", "")
+    if scheme in SECRETS_OF and "@" in rest.partition("/")[0]:
+        raise PydanticCustomError("address", f"a name and password do not belong into the config: {SECRETS_OF[scheme]}")
+    if scheme == "https" and (secret := QUERY.search(rest)):
+        name = secret[1].strip("?&=")
+        raise PydanticCustomError(
+            "address",
+            f"the query holds a secret ({name}), which does not belong into the config: remove it, and put a name and password for the host "
+            "into ~/.netrc (NETRC names another file), or copy the file to S3",
+        )
+    return address
+
+
+Address = Annotated[str, BeforeValidator(without_secrets)]
 Format = Literal["csv", "jsonl", "parquet", "avro"]
 ByName = Annotated[Format | None, Field(default=None, description="Of the files; by their names if left out. gzip and zstd are undone by the name.")]
 Since = Annotated[bool, Field(default=False, description="Read only what is new since the last run that succeeded.")]
@@ -64,7 +86,7 @@ class HttpsSource(Frozen):
     """One file of a web server."""
 
     kind: Literal["https"]
-    url: str = Field(pattern=r"^https://[^/@\s]+(/\S*)?$", description="Its address. A name and password for it come from ~/.netrc.")
+    url: Address = Field(pattern=r"^https://[^/@\s]+(/\S*)?$", description="Its address. A name and password for it come from ~/.netrc.")
     format: ByName
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$", description="The checksum that the file must have.")
     max_size: Bytes = Field(default="10GB", description="Greatest size allowed.")
@@ -79,7 +101,7 @@ class S3Source(Frozen):
     """Objects of the S3 server: one key, all below a prefix, or a glob of keys."""
 
     kind: Literal["s3"]
-    uri: str = Field(
+    uri: Address = Field(
         pattern=r"^s3://[^/\s]+/.+$",
         description="s3://bucket/key, s3://bucket/prefix/ with its slash, a glob (** goes through folders), or the manifest.json of a dataset.",
     )
@@ -181,16 +203,14 @@ def _spelt_out(given: Any) -> Any:
         return {"kind": "file", "path": given}
     if scheme == "s3":
         return {"kind": "s3", "uri": given}
-    if scheme == "https" and "@" not in rest.partition("/")[0]:
+    if scheme == "https":
         return {"kind": "https", "url": given}
     if scheme in ("postgresql", "kafka"):
         if not rest.startswith("/"):  # perhaps with a password: it is not repeated here
             raise PydanticCustomError("address", f"where the server is and who may read there comes from the environment: write {scheme}:///NAME")
         return {"kind": scheme, {"postgresql": "table", "kafka": "topic"}[scheme]: rest[1:]}
-    if scheme == "https":
-        raise PydanticCustomError("address", "a name and password do not belong into the config: put them into ~/.netrc (NETRC names another file)")
     known = "s3://bucket/key, https://host/file, postgresql:///schema.table, kafka:///topic"
-    raise PydanticCustomError("address", f"{re.sub('//[^/@]*@', '//', given)} is of no known kind: write {known} or a path beside the config")
+    raise PydanticCustomError("address", f"{shown(given)} is of no known kind: write {known} or a path beside the config")
 
 
 Kind = FileSource | HttpsSource | S3Source | PostgresqlSource | KafkaSource

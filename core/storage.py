@@ -36,6 +36,10 @@ def client() -> Minio:
     if missing:
         raise UserError(f"object storage is not configured: set {', '.join(missing)} (`mlops platform env` prints the local ones)")
     endpoint = urlsplit(os.environ["AWS_ENDPOINT_URL_S3"])
+    if "@" in endpoint.netloc:
+        raise UserError("AWS_ENDPOINT_URL_S3 holds a name or password: remove it, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are for that")
+    if endpoint.scheme not in ("http", "https") or not endpoint.hostname or endpoint.path.strip("/"):
+        raise UserError(f"AWS_ENDPOINT_URL_S3 is {endpoint.geturl()}: write the server alone, such as https://s3.example.com")
     return Minio(
         endpoint=endpoint.netloc,
         access_key=os.environ["AWS_ACCESS_KEY_ID"],

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from core.frozen import Frozen
-from core.sources import Below, Qualified
+from core.sources import Address, Below, Qualified
 
 Key = Annotated[tuple[str, ...], Field(min_length=1)]
 
@@ -18,7 +18,7 @@ class S3Target(Frozen):
     """A dataset of Parquet files below a prefix, which its manifest.json lists; or pages."""
 
     kind: Literal["s3"]
-    uri: str = Field(pattern=r"^s3://[^/\s]+/\S*/$", description="s3://bucket/prefix/, with its slash.")
+    uri: Address = Field(pattern=r"^s3://[^/\s]+/\S*/$", description="s3://bucket/prefix/, with its slash.")
     partition_by: tuple[str, ...] = Field(default=(), description="Columns whose values are folders, as in Hive: month=1/.")
     mode: Literal["replace", "append"] = Field(default="replace", description="replace: only this run's rows. append: the rows of all runs.")
 

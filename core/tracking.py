@@ -20,7 +20,7 @@ import psutil
 
 from core.config import UseCase
 from core.configcheck import parse
-from core.errors import UserError
+from core.errors import UserError, show_traceback, shown
 from core.mlflow_api import TAG_LIMIT, NotFound, call, get_artifact, put_artifact
 from core.signals import heed_sigterm, no_orphan
 
@@ -111,13 +111,14 @@ def record(name: str, config: dict[str, Any]) -> Iterator[Run]:
         config: The use case, as the pipeline's parameter carries it.
     """
     run, alone = None, threading.Event()
+    sys.excepthook = show_traceback
     heed_sigterm()
     try:
         run = Run(name, parse(config), live=True)
         with no_orphan(alone):
             yield run
             run.close("FINISHED")
-        print(f"done: {run.summary}", flush=True)
+        print(f"done: {shown(run.summary)}", flush=True)
     except BaseException as error:
         sentence = _sentence(error)
         print(f"failed: {sentence}", flush=True)
@@ -183,9 +184,9 @@ def publish(run: str, parameters: dict[str, Any], metrics: dict[str, float], tag
     now = int(time.time() * 1000)
     body = {
         "run_id": run,
-        "params": [{"key": key, "value": str(value)[:TAG_LIMIT]} for key, value in parameters.items()],
+        "params": [{"key": key, "value": shown(str(value))[:TAG_LIMIT]} for key, value in parameters.items()],
         "metrics": [{"key": key, "value": value, "timestamp": now, "step": 0} for key, value in metrics.items()][:BATCH],
-        "tags": [{"key": key, "value": value[:TAG_LIMIT]} for key, value in tags.items()],
+        "tags": [{"key": key, "value": shown(value)[:TAG_LIMIT]} for key, value in tags.items()],
     }
     call("POST", "runs/log-batch", body)
 
@@ -248,7 +249,7 @@ def _sentence(error: BaseException) -> str:
         return "stopped before it had ended: run again"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"no space left on the disk{f' for {error.filename}' if error.filename else ''}: make room, then run again"
-    return f"{type(error).__name__}: {error}"
+    return shown(f"{type(error).__name__}: {error}")
 
 
 def _leave_behind(run: Run, sentence: str, status: Status, *, is_last: bool) -> None:

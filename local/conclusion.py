@@ -10,7 +10,7 @@ from rich.console import Console
 from components.deploy.deployer import Served, deployer
 from core import tracking
 from core.config import UseCase
-from core.errors import UserError
+from core.errors import UserError, shown
 from core.mlflow_api import NotFound
 from local.display import Display, tail
 from local.runner import Step, run
@@ -70,7 +70,7 @@ def tell_success(usecase: UseCase, console: Console, seconds: float, links: dict
         What serves; None if the use case has no champion yet.
     """
     served: Served | None = deployer(usecase.name, usecase.serving).serving()
-    console.print(f"\n{_reason(usecase)} ({seconds:.0f} s)", style="bold", markup=False, soft_wrap=True)
+    console.print(f"\n{shown(_reason(usecase))} ({seconds:.0f} s)", style="bold", markup=False, soft_wrap=True)
     _tell(console, {"server": served.address if served else "nothing serves", "MLflow": _mlflow_page(usecase)} | links)
     return served
 
@@ -88,7 +88,7 @@ def _abandon(usecase: UseCase) -> None:
 
 def _tell(console: Console, links: dict[str, str]) -> None:
     for name, link in links.items():
-        console.print(f"{name:8}{link}", markup=False, soft_wrap=True)
+        console.print(f"{name:8}{shown(link)}", markup=False, soft_wrap=True)
 
 
 def _reason(usecase: UseCase) -> str:

@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.spinner import Spinner
 from rich.text import Text
 
+from core.errors import shown
 from local.runner import Step
 
 TAIL = 12  # lines of a failed step's log
@@ -30,7 +31,7 @@ class Display:
         """Replace it by what came out."""
         self._running.pop(step.name, None)
         self.close()
-        first, *more = (step.error or step.summary).splitlines() or [""]
+        first, *more = shown(step.error or step.summary).splitlines() or [""]
         colour = "red" if step.error else "green"
         self.console.print(f"[{colour}]{'✗' if step.error else '✓'}[/]  {_columns(step.name, step.seconds)}{escape(first)}", soft_wrap=True)
         for line in more:
@@ -65,4 +66,4 @@ def _columns(name: str, seconds: float) -> str:
 def tail(step: Step) -> str:
     """Return the last lines of a step's log, without the input that kfp prints first and without its error, which the step's line tells."""
     lines = step.log.read_text(errors="replace").rpartition("\n}\n")[2].splitlines()
-    return "\n".join(f"  | {line}" for line in [line for line in lines if line.strip() and not line.startswith("failed: ")][-TAIL:])
+    return "\n".join(f"  | {shown(line)}" for line in [line for line in lines if line.strip() and not line.startswith("failed: ")][-TAIL:])

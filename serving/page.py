@@ -7,6 +7,7 @@ from html import escape
 
 import orjson
 
+from core.errors import shown
 from serving.model import Model
 from serving.openapi import example, infer_example, instances_example, invocation_example, openapi, summary
 
@@ -67,7 +68,7 @@ def page(model: Model) -> str:
 
 
 def _table(rows: Iterable[tuple[str, ...]]) -> str:
-    return "".join("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+    return "".join("<tr>" + "".join(f"<td>{escape(shown(str(cell)))}</td>" for cell in row) + "</tr>" for row in rows)
 
 
 def _shown(value: object) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from core.configfile import load, names, schema, where
-from core.errors import UserError
+from core.errors import UserError, shown
 from core.featurecode import FOLDER
 
 ROOT = FOLDER.parent
@@ -109,7 +109,7 @@ def test_a_wrong_override_is_refused_in_one_sentence(override: str, sentence: st
     with pytest.raises(UserError) as refused:
         load("wine", [override])
 
-    assert str(refused.value).startswith(f"--set {override}: ")
+    assert str(refused.value).startswith(shown(f"--set {override}: "))
     assert sentence in str(refused.value)
 
 

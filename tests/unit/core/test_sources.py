@@ -34,7 +34,7 @@ def test_an_address_is_short_for_a_mapping(short: str, full: dict[str, Any]) -> 
 @pytest.mark.parametrize(
     ("written", "address"),
     [
-        pytest.param("https://host/rows.csv?token=secret", "https://host/rows.csv", id="query of a web address"),
+        pytest.param("https://host/rows.csv?part=1", "https://host/rows.csv", id="query of a web address"),
         pytest.param({"kind": "postgresql", "table": "orders", "service": "shop"}, "postgresql://shop/orders", id="service"),
         pytest.param({"kind": "postgresql", "query": "SELECT 1"}, "postgresql:///query-e004ebd5", id="query"),
         pytest.param("kafka:///orders", "kafka:///orders", id="topic"),
@@ -83,6 +83,12 @@ def test_what_cannot_be_read_is_refused_before_anything_starts(written: Any, pla
         "https://me:passw0rd@host/rows.csv",
         {"kind": "https", "url": "https://me:passw0rd@host/rows.csv"},
         "ftp://me:passw0rd@host/rows.csv",
+        "s3://me:passw0rd@data/rows.csv",
+        {"kind": "s3", "uri": "s3://me:passw0rd@data/rows.csv"},
+        "https://host/rows.csv?part=1&token=passw0rd",
+        {"kind": "https", "url": "https://host/rows.csv?X-Amz-Signature=passw0rd&x=1"},
+        {"kind": "https", "url": "https://host/r?Key=passw0rd"},
+        {"kind": "postgresql", "table": ["https://me:passw0rd@host"]},
     ],
 )
 def test_a_password_in_an_address_is_refused_and_not_repeated(written: Any) -> None:
@@ -91,3 +97,10 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(written: Any) -> N
     assert usecase is None
     assert len(problems) == 1
     assert "passw0rd" not in problems[0].message
+
+
+def test_a_password_in_an_s3_target_is_refused_and_not_repeated() -> None:
+    _, problems = check(document(load=[{"what": "table", "to": "s3://me:passw0rd@data/rows/"}]))
+
+    assert [problem.path[:2] for problem in problems] == [("load", 0)]
+    assert "AWS_ACCESS_KEY_ID" in problems[0].message and "passw0rd" not in problems[0].message
