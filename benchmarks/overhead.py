@@ -19,8 +19,8 @@ def nothing(config: dict) -> None:  # type: ignore[type-arg]
     del config
 
 
-@dsl.pipeline(name="nothing")  # type: ignore[untyped-decorator]
-def pipeline(config: dict = {}) -> None:  # type: ignore[type-arg]  # noqa: B006
+@dsl.pipeline(name="nothing")
+def pipeline(config: str = "") -> None:  # type: ignore[type-arg]
     """Run several empty steps."""
     for _ in range(STEPS):
         nothing(config=config)
@@ -38,7 +38,7 @@ def overhead(folder: Path) -> float:
     """Return the seconds of an empty step less those of Python's start and the executor's import."""
     folder.mkdir(parents=True)
     compiler.Compiler().compile(pipeline, str(folder / "nothing.yaml"))
-    steps = run(folder / "nothing.yaml", {}, "overhead", folder / "run", _Silent())
+    steps = run(folder / "nothing.yaml", "", "overhead", folder / "run", _Silent())
     started = time.perf_counter()
     for _ in range(STEPS):
         subprocess.run([sys.executable, "-c", "import kfp.dsl.executor_main"], env={"_KFP_RUNTIME": "true"}, check=True)

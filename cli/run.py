@@ -40,7 +40,7 @@ def run(name: str, overrides: list[str], console: Console) -> bool:
     started, run_id = time.monotonic(), str(uuid.uuid4())
     with ThreadPoolExecutor(1) as pool, tempfile.TemporaryDirectory() as workplace:
         servers = pool.submit(platform.up, wait=False)
-        usecase, document = load(name, overrides)
+        usecase = load(name, overrides)
         package = compile_one(name, Path(workplace), overrides=shaping(overrides))
         enter(servers.result())
         os.environ["GIT_SHA"] = revision()
@@ -52,7 +52,7 @@ def run(name: str, overrides: list[str], console: Console) -> bool:
             markup=False,
             soft_wrap=True,
         )
-        steps = execute(usecase, package, document, run_id, folder, console)
+        steps = execute(usecase, package, run_id, folder, console)
     page = {"report": _report(folder)}
     if any(step.error for step in steps):
         tell_failure(steps, console, time.monotonic() - started, page, lambda step: str(step.log))

@@ -1,7 +1,6 @@
 """`mlops submit`: the compiled pipeline on Kubeflow, or inside one Job of a cluster without it."""
 
 import hashlib
-import json
 import os
 import sys
 import tempfile
@@ -34,7 +33,7 @@ def submit(
     Raises:
         UserError: The config is wrong, the commit has no image, Kubeflow refuses or cannot be reached, or the run that was followed failed.
     """
-    _, document = load(name, overrides)
+    usecase = load(name, overrides)
     commit = revision()
     if not image and (commit == "unknown" or commit.endswith("-dirty")):
         raise UserError(
@@ -49,7 +48,7 @@ def submit(
     with tempfile.TemporaryDirectory() as folder:
         package = compile_one(name, Path(folder), overrides=shape, caching=caching)
         version = commit if caching and not shape else f"{commit}-{hashlib.sha256(package.read_bytes()).hexdigest()[:8]}"
-        submitted = send(name, package, document, experiment=name, version=version, host=host, namespace=namespace)
+        submitted = send(name, package, usecase.text, experiment=name, version=version, host=host, namespace=namespace)
         print(f"submitted {name} as run {submitted.run_id}\n{submitted.link}", flush=True)
         if wait:
             from cli.follow import follow
@@ -76,13 +75,13 @@ def submit_job(name: str, overrides: list[str], image: str | None, namespace: st
     from pipelines.images import use_image
     from pipelines.jobs import FOLDER, run
 
-    usecase, document = load(name, overrides)
+    usecase = load(name, overrides)
     if image:
         use_image(image)
     os.environ.pop("IMAGE", None)  # the YAML's images mean nothing here
     with tempfile.TemporaryDirectory() as folder:
         package = compile_one(name, Path(folder), overrides=shaping(overrides))
-        files = {package.name: package.read_text(), "config.json": json.dumps(document), "code.sha256": code_digest(name)}
+        files = {package.name: package.read_text(), "config.yaml": usecase.text, "code.sha256": code_digest(name)}
     command = ["python", "-m", "local.job", FOLDER]
     return run(
         namespace, f"{name}-training", command, files=files, image=image, spark=usecase.spark is not None, say=lambda line: print(line, flush=True)

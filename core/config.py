@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from core.contract import Contract
 from core.frozen import Bytes, Frozen, Identifier, count
@@ -221,6 +221,18 @@ class UseCase(Frozen):
     limits: Limits = Limits()
     spark: Spark | None = Field(default=None, description="Run transform on Spark instead of DuckDB; an empty mapping is enough: `{}`.")
     serving: Serving = Serving()
+    _text: str = PrivateAttr(default="")
+
+    @property
+    def text(self) -> str:
+        """The config as it was written, which is the pipeline's parameter; empty if it was made in another way."""
+        return self._text
+
+    def with_text(self, text: str) -> "UseCase":
+        """Return a copy that knows the text that it was read from."""
+        copy = self.model_copy()
+        copy._text = text
+        return copy
 
     @field_validator("key", mode="before")
     @classmethod

@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 from core.config import Limits, Name, UseCase
 from core.contract import Contract
 from core.contractcheck import contract_problems
-from core.errors import UserError, shown
+from core.errors import shown
 from core.frozen import Identifier
 from core.metrics import METRICS
 from core.sources import Source
@@ -22,22 +22,10 @@ class Problem(NamedTuple):
     message: str
 
 
-def parse(document: dict[str, Any]) -> UseCase:
-    """Make the use case of a document as a pipeline parameter carries it.
-
-    Raises:
-        UserError: The document is wrong; one line for each problem.
-    """
-    usecase, found = check(document)
-    if usecase is None:
-        raise UserError("\n".join(f"{'.'.join(map(str, problem.path))}: {problem.message}" for problem in found))
-    return usecase
-
-
 def check(document: dict[str, Any]) -> tuple[UseCase | None, list[Problem]]:
     """Parse a document; with problems, there is no use case."""
     try:
-        usecase = UseCase.model_validate(restored(document))
+        usecase = UseCase.model_validate(document)
     except ValidationError as error:
         return None, [Problem(_place(item["loc"]), _sentence(item)) for item in error.errors()]
     found = list(_contradictions(usecase))
@@ -55,20 +43,11 @@ class Draft(BaseModel):
 def check_draft(document: dict[str, Any]) -> tuple[UseCase | None, list[Problem]]:
     """Parse what there must be before there is a contract: each source then promises nothing."""
     try:
-        draft = Draft.model_validate(restored(document))
+        draft = Draft.model_validate(document)
     except ValidationError as error:
         return None, [Problem(_place(item["loc"]), _sentence(item)) for item in error.errors()]
     nothing = Contract.model_construct(columns={})
     return UseCase.model_construct(**dict(draft), contract=dict.fromkeys(draft.sources, nothing)), []
-
-
-def restored(value: Any) -> Any:
-    """Undo what a STRUCT parameter does: 1 travels as 1.0, and keys lose their order, so they are sorted everywhere."""
-    if isinstance(value, dict):
-        return {key: restored(item) for key, item in sorted(value.items(), key=lambda pair: str(pair[0]))}
-    if isinstance(value, list):
-        return [restored(item) for item in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _place(location: tuple[str | int, ...]) -> tuple[str | int, ...]:

@@ -11,7 +11,7 @@ Bytes = Annotated[str, Field(pattern=r"^[0-9]+(MB|GB)$")]
 class Frozen(BaseModel):
     """Refuses unknown keys, never changes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def count(size: str) -> int:

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import psutil
 
 from core.config import UseCase
-from core.configcheck import parse
+from core.configtext import parse
 from core.errors import UserError, show_traceback, shown
 from core.mlflow_api import TAG_LIMIT, NotFound, call, get_artifact, put_artifact
 from core.signals import heed_sigterm, no_orphan
@@ -101,14 +101,14 @@ class Run:
 
 
 @contextmanager
-def record(name: str, config: dict[str, Any]) -> Iterator[Run]:
+def record(name: str, config: str) -> Iterator[Run]:
     """Run a step's work, and leave in MLflow and on stdout how it went.
 
     A user's mistake ends the process with exit code 1 and one sentence, without a traceback.
 
     Args:
         name: The step.
-        config: The use case, as the pipeline's parameter carries it.
+        config: The use case, as YAML text.
     """
     run, alone = None, threading.Event()
     sys.excepthook = show_traceback
@@ -136,8 +136,7 @@ def parent(usecase: UseCase) -> str:
     found = _search(usecase, f"tags.`kfp.pipeline_run_id` = '{run_id()}'")
     if found:
         return str(found[0]["info"]["run_id"])
-    document = usecase.model_dump_json(exclude_defaults=True)
-    tags = identity() | {"kfp.pipeline_run_id": run_id(), "config": document[:TAG_LIMIT], "seed": str(usecase.train.seed)}
+    tags = identity() | {"kfp.pipeline_run_id": run_id(), "config": usecase.text[:TAG_LIMIT], "seed": str(usecase.train.seed)}
     tags |= {"mlflow.note.content": usecase.description}
     return create(usecase, f"training-{time.strftime('%Y%m%d-%H%M%S')}", tags=tags)
 

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -16,13 +15,12 @@ from local.display import Display, tail
 from local.runner import Step, run
 
 
-def execute(usecase: UseCase, package: Path, document: dict[str, Any], run_id: str, folder: Path, console: Console) -> list[Step]:
+def execute(usecase: UseCase, package: Path, run_id: str, folder: Path, console: Console) -> list[Step]:
     """Run a compiled pipeline and show each step; one that is cut short leaves nothing open in MLflow.
 
     Args:
-        usecase: The use case.
+        usecase: The use case, whose text is the pipeline's parameter.
         package: The compiled YAML.
-        document: The use case's document, the pipeline's parameter.
         run_id: The run's name among artifacts and in MLflow.
         folder: Where logs and, until the run has succeeded, artifacts lie.
         console: Where the progress is shown.
@@ -35,7 +33,7 @@ def execute(usecase: UseCase, package: Path, document: dict[str, Any], run_id: s
     """
     display = Display(console)
     try:
-        return run(package, document, run_id, folder, display)
+        return run(package, usecase.text, run_id, folder, display)
     except (KeyboardInterrupt, UserError):
         _abandon(usecase)
         raise

@@ -1,7 +1,6 @@
-"""A compiled pipeline inside one pod of a cluster: `python -m local.job FOLDER`, where the folder holds the YAML, config.json and code.sha256."""
+"""A compiled pipeline inside one pod of a cluster: `python -m local.job FOLDER`, where the folder holds the YAML, config.yaml and code.sha256."""
 
 import contextlib
-import json
 import sys
 import tempfile
 import time
@@ -11,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from core import storage
-from core.configcheck import parse
+from core.configtext import parse
 from core.errors import UserError
 from core.featurecode import code_digest
 from core.signals import heed_sigterm
@@ -39,7 +38,7 @@ def train(folder: Path, console: Console) -> bool:
     """Run the training pipeline that lies in a folder.
 
     Args:
-        folder: `<pipeline>.yaml`, `config.json`, and `code.sha256` of the use case's code where the run was submitted.
+        folder: `<use case>-training.yaml`, `config.yaml`, and `code.sha256` of the use case's code where the run was submitted.
         console: Where the progress is shown.
 
     Returns:
@@ -49,16 +48,15 @@ def train(folder: Path, console: Console) -> bool:
         UserError: It could not start, or was cut short.
     """
     started = time.monotonic()
-    (package,) = folder.glob("*.yaml")
-    document = json.loads((folder / "config.json").read_text())
-    usecase, run_id = parse(document), str(uuid.uuid4())
+    usecase, run_id = parse((folder / "config.yaml").read_text(encoding="utf-8")), str(uuid.uuid4())
+    package = folder / f"{usecase.name}-training.yaml"
     if (folder / "code.sha256").read_text() != code_digest(usecase.name):
         raise UserError(
             f"the code in usecases/{usecase.name} is another one in this image than where the run was submitted: "
             "build an image of that commit (make image), push it, and name it with --image"
         )
     console.print(f"{usecase.description}\n{usecase.name}, run {run_id}", style="dim", markup=False, soft_wrap=True)
-    steps = execute(usecase, package, document, run_id, Path(tempfile.gettempdir(), "run", run_id), console)
+    steps = execute(usecase, package, run_id, Path(tempfile.gettempdir(), "run", run_id), console)
     page = {"report": "report.html on the run's page in MLflow"}
     if any(step.error for step in steps):
         logs = _kept([step for step in steps if step.error], f"{storage.ARTIFACTS}/{package.stem}/{run_id}")

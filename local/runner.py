@@ -61,14 +61,14 @@ class Observer(Protocol):
         """Hear how it went."""
 
 
-def run(package: Path, config: dict[str, Any], run_id: str, folder: Path, observer: Observer) -> list[Step]:
+def run(package: Path, config: str, run_id: str, folder: Path, observer: Observer) -> list[Step]:
     """Run a compiled pipeline to its end.
 
     The environment of this process is the steps' environment.
 
     Args:
         package: The compiled YAML.
-        config: The use case's document.
+        config: The use case, as YAML text.
         run_id: The run's name among artifacts and in MLflow.
         folder: Where logs and, until the run has succeeded, artifacts lie.
         observer: Is told of each step.

@@ -1,15 +1,15 @@
 """Compile: every use case and pipeline to the YAML that is checked in under pipelines/compiled."""
 
 import os
-import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from core.configfile import load, names
 from pipelines.images import use_image
 
-# kfp repeats the default in a comment, in the order of a protobuf map, which differs from process to process
-_HEADER_DEFAULT = re.compile(r"^(#    config: dict) \[Default: .*\]$", re.MULTILINE)
 SHAPING = ("limits.steps", "load", "spark")  # parts of a config that are part of the YAML, too
 COMPILED = Path(__file__).resolve().parent / "compiled"
 
@@ -41,17 +41,38 @@ def compile_one(name: str, folder: Path = COMPILED, *, overrides: Iterable[str] 
         overrides: `train.max_trials=3` and the like; only those that shape the pipeline make a difference.
         caching: Whether Kubeflow may reuse what a step gave for the same inputs. Its client's own switch reaches top-level tasks only.
     """
-    from kfp import compiler
-
     from pipelines.training import training
 
-    usecase, document = load(name, overrides)
+    usecase = load(name, overrides)
     folder.mkdir(parents=True, exist_ok=True)
-    path, draft = folder / f"{name}-training.yaml", folder / f".{name}-training.{os.getpid()}.yaml"
-    compiler.Compiler().compile(training(usecase, document, caching=caching), str(draft))
-    draft.write_text(_HEADER_DEFAULT.sub(rf"\1 [Default: usecases/{name}/config.yaml]", draft.read_text()))
-    draft.replace(path)
-    return path
+    return write(training(usecase, caching=caching), usecase.text, f"usecases/{name}/config.yaml", folder / f"{name}-training.yaml")
+
+
+def write(pipeline: Any, config: str, origin: str, path: Path) -> Path:
+    """Compile one pipeline to a file, in which texts of several lines are blocks: a changed line of the config is one changed line.
+
+    Args:
+        pipeline: The pipeline.
+        config: The default of its parameter.
+        origin: The file that the default comes from.
+        path: The file that is written, whole or not at all.
+    """
+    from kfp import compiler
+
+    draft = path.with_name(f".{path.stem}.{os.getpid()}.yaml")
+    compiler.Compiler().compile(pipeline, str(draft))
+    # kfp repeats the default in a comment at the top, where its second line would be no comment
+    text = draft.read_text(encoding="utf-8").replace(f"[Default: '{config}']", f"[Default: {origin}]", 1)
+    head = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
+    draft.write_text(head + yaml.dump_all(yaml.load_all(text, yaml.CSafeLoader), Dumper=_Blocks, sort_keys=True), encoding="utf-8")
+    return draft.replace(path)
+
+
+class _Blocks(yaml.CSafeDumper):
+    """Writes texts of several lines as blocks."""
+
+
+_Blocks.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None))
 
 
 def shaping(overrides: Iterable[str]) -> list[str]:

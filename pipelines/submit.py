@@ -5,7 +5,6 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import yaml
 from google.protobuf.json_format import ParseDict
@@ -28,14 +27,14 @@ class Submitted:
 
 
 def submit(
-    usecase_name: str, package: Path, config: dict[str, Any], *, experiment: str, version: str, host: str | None = None, namespace: str | None = None
+    usecase_name: str, package: Path, config: str, *, experiment: str, version: str, host: str | None = None, namespace: str | None = None
 ) -> Submitted:
     """Upload the package as a version of its pipeline, once, and run it.
 
     Args:
         usecase_name: What the run is called, with the version.
         package: The compiled YAML.
-        config: The use case, which travels as the pipeline's parameter `config`.
+        config: The use case, as YAML text: the pipeline's parameter `config`.
         experiment: Where the run is filed; made if it is not there.
         version: Name of the pipeline's version: the git commit.
         host: Address of Kubeflow Pipelines; the environment variable KFP_ENDPOINT if None.

@@ -8,18 +8,17 @@ from core.config import UseCase
 from pipelines.steps import Steps
 
 
-def training(usecase: UseCase, document: dict[str, Any], *, caching: bool = True) -> Any:
+def training(usecase: UseCase, *, caching: bool = True) -> Any:
     """Build the training pipeline of a use case.
 
     Args:
-        usecase: The use case.
-        document: Its config, the default of the pipeline's only parameter.
+        usecase: The use case. Its text is the default of the pipeline's only parameter.
         caching: Whether Kubeflow may reuse what a step gave for the same inputs.
     """
     steps = Steps(usecase.limits, usecase.spark, caching=caching)
 
     @dsl.pipeline(name=f"{usecase.name}-training", description=usecase.description)  # type: ignore[untyped-decorator]
-    def pipeline(config: dict = document) -> None:  # type: ignore[type-arg]
+    def pipeline(config: str = usecase.text) -> None:
         with dsl.ExitHandler(steps.report(config=config), name="training"):
             tables = steps.extract(config=config)
             checked = steps.validate(config=config, raw=tables.output)

@@ -56,10 +56,10 @@ def _generate(path: Path, rows: int) -> None:
 def _fit(folder: Path, name: str) -> dict[str, float]:
     """Search on a sample with one trial, then fit on all rows, in this process."""
     from components.train.fit import fit
-    from core.configcheck import parse
+    from core.configtext import parse
     from core.tracking import Run
 
-    run = Run("train", parse(_document(name)))
+    run = Run("train", parse(json.dumps(_document(name))))
     started = time.perf_counter()
     value = fit(run, str(folder / "table.parquet"), str(folder / "model.skops"), str(folder / "trials.html"))
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -46,11 +46,11 @@ LEFT JOIN read_parquet('{raw}/planes.parquet') p USING (tailnum) WHERE arr_delay
 def ours(raw: Path, target: Path, memory: str, **changes: Any) -> None:
     """The transform step."""
     from components.transform.table import transform
-    from core.configcheck import parse
+    from core.configtext import parse
     from core.tracking import Run
 
     document = yaml.safe_load((ROOT / "usecases" / "flights" / "config.yaml").read_text())
-    transform(Run("transform", parse(document | {"limits": {"memory": memory}} | changes)), str(raw), str(target))
+    transform(Run("transform", parse(yaml.safe_dump(document | {"limits": {"memory": memory}} | changes))), str(raw), str(target))
 
 
 def spark(raw: Path, target: Path, memory: str) -> None:

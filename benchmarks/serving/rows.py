@@ -45,14 +45,14 @@ def draw(usecase: str) -> Rows:
 
     Numbers may be missing in them, texts not: a binary tensor has no word for a missing text.
     """
-    read = inputs(load(usecase)[0])
+    read = inputs(load(usecase))
     table = _newest(usecase).dropna(subset=[item.name for item in read if item.datatype == "BYTES"])
     drawn = table.sample(COUNT, random_state=SEED)
     return Rows(read, {item.name: plain(drawn[item.name].astype(float if item.datatype == "FP64" else object).tolist()) for item in read})
 
 
 def _newest(usecase: str) -> pd.DataFrame:
-    config = load(usecase)[0]
+    config = load(usecase)
     with tempfile.TemporaryDirectory() as folder, connect(config.limits.memory) as connection:
         backend = ibis.duckdb.from_connection(connection)
         tables = {name: backend.read_parquet(_fetch(source.address, Path(folder, name))) for name, source in config.sources.items()}

@@ -62,4 +62,4 @@ def _said(served: Served) -> str:
 
 def _serving(name: str) -> Serving:
     """Return what a server of the use case may use; the default for one that is in no folder here."""
-    return load(name)[0].serving if name in names() else Serving()
+    return load(name).serving if name in names() else Serving()

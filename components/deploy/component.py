@@ -4,11 +4,11 @@ from components.step import step
 
 
 @step
-def deploy(config: dict, version: str) -> str:  # type: ignore[type-arg]
+def deploy(config: str, version: str) -> str:
     """Bring a version into service and make it the champion.
 
     Args:
-        config: The use case.
+        config: The use case, as YAML text.
         version: The registered version's number.
 
     Returns:
@@ -22,11 +22,11 @@ def deploy(config: dict, version: str) -> str:  # type: ignore[type-arg]
 
 
 @step
-def serve(config: dict) -> str:  # type: ignore[type-arg]
+def serve(config: str) -> str:
     """Let the champion serve, and nothing else: a deployment that was killed may have left it otherwise.
 
     Args:
-        config: The use case.
+        config: The use case, as YAML text.
 
     Returns:
         The address of the server, empty if there is no champion.

@@ -7,7 +7,7 @@ from components.step import step
 
 @step
 def evaluate(
-    config: dict,  # type: ignore[type-arg]
+    config: str,
     table: dsl.Input[dsl.Dataset],
     model: dsl.Input[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
@@ -18,7 +18,7 @@ def evaluate(
     """Judge the challenger: by the champion on the same test rows, or, without one, by a dummy and the config's floor.
 
     Args:
-        config: The use case.
+        config: The use case, as YAML text.
         table: Parquet, one row an example, with a `split` column.
         model: The challenger.
         metrics: The challenger's metrics on the test rows.

@@ -6,11 +6,11 @@ from components.step import step
 
 
 @step
-def extract(config: dict, tables: dsl.Output[dsl.Dataset]) -> None:  # type: ignore[type-arg]
+def extract(config: str, tables: dsl.Output[dsl.Dataset]) -> None:
     """Copy every source that the config names into one Parquet file.
 
     Args:
-        config: The use case.
+        config: The use case, as YAML text.
         tables: A folder with `<source>.parquet` for each source; its metadata hold the content's SHA-256 and the row counts.
     """
     from components.extract.extract import extract

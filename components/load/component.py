@@ -7,7 +7,7 @@ from components.step import step
 
 @step
 def load(
-    config: dict,  # type: ignore[type-arg]
+    config: str,
     table: dsl.Input[dsl.Dataset],
     validation: dsl.Input[dsl.HTML],
     trials: dsl.Input[dsl.HTML],
@@ -16,7 +16,7 @@ def load(
     """Write what the config names under `load` to its targets, once a run.
 
     Args:
-        config: The use case.
+        config: The use case, as YAML text.
         table: Parquet, one row an example, with a `split` column.
         validation: The page of validate.
         trials: The page of train.

@@ -7,7 +7,7 @@ from components.step import step
 
 @step
 def register(
-    config: dict,  # type: ignore[type-arg]
+    config: str,
     table: dsl.Input[dsl.Dataset],
     model: dsl.Input[dsl.Model],
     golden: dsl.Input[dsl.Dataset],
@@ -15,7 +15,7 @@ def register(
     """Register the challenger.
 
     Args:
-        config: The use case.
+        config: The use case, as YAML text.
         table: The table that transform made: its test rows prove the served form.
         model: The challenger.
         golden: Rows and the answers that its served form must repeat; its metadata name the champion that it was judged against.

@@ -4,12 +4,11 @@ import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from components.report.page import write
 from core import mlflow_api, tracking
 from core.config import STEPS, UseCase
-from core.configcheck import parse
+from core.configtext import parse
 from core.errors import UserError
 
 ORDER: list[str] = [name for name in STEPS if name != "report"]  # which has no MLflow run of its own
@@ -27,13 +26,13 @@ class Step:
     artifacts: str = ""
 
 
-def report(config: dict[str, Any], failed: bool, path: str) -> None:
+def report(config: str, failed: bool, path: str) -> None:
     """Write the report, keep a copy in MLflow, end the run there.
 
     Without MLflow the page still says what is known.
 
     Args:
-        config: The use case, as the pipeline's parameter carries it.
+        config: The use case, as YAML text.
         failed: Whether a step failed.
         path: Where the page is written.
     """

@@ -6,11 +6,11 @@ from components.step import step
 
 
 @step
-def train(config: dict, table: dsl.Input[dsl.Dataset], model: dsl.Output[dsl.Model], trials: dsl.Output[dsl.HTML]) -> float:  # type: ignore[type-arg]
+def train(config: str, table: dsl.Input[dsl.Dataset], model: dsl.Output[dsl.Model], trials: dsl.Output[dsl.HTML]) -> float:
     """Fit the candidate models and keep the best on the validation rows.
 
     Args:
-        config: The use case.
+        config: The use case, as YAML text.
         table: Parquet, one row an example, with a `split` column.
         model: The fitted scikit-learn pipeline, in skops' format.
         trials: One line a trial: parameters, score, seconds.

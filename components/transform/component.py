@@ -6,11 +6,11 @@ from components.step import step
 
 
 @step
-def transform(config: dict, raw: dsl.Input[dsl.Dataset], table: dsl.Output[dsl.Dataset]) -> None:  # type: ignore[type-arg]
+def transform(config: str, raw: dsl.Input[dsl.Dataset], table: dsl.Output[dsl.Dataset]) -> None:
     """Make the one table that the model learns from.
 
     Args:
-        config: The use case.
+        config: The use case, as YAML text.
         raw: A folder with `<source>.parquet` for each source.
         table: Parquet, one row an example, with a `split` column; its metadata hold the rows and columns.
     """

@@ -15,7 +15,8 @@ from components.validate.page import write
 from components.validate.profile import Profile, Sight, chosen, profile
 from components.validate.violation import Violation, table
 from core import tracking
-from core.configfile import where
+from core.config import UseCase
+from core.configtext import where
 from core.contract import Contract
 from core.errors import UserError
 from core.tables import columns, connect
@@ -60,7 +61,7 @@ def validate(run: Run, folder: str, page: str, raw: dict[str, Any] | None = None
             check(connection, Path(folder), name, contract, before.get(name), now, about.get(name, {}))
             for name, contract in run.usecase.contract.items()
         ]
-    sentences = list(_sentences(run.usecase.name, checked))
+    sentences = list(_sentences(run.usecase, checked))
     run.artifacts["data.html"] = write(run.usecase, checked, page)
     run.artifacts[VIOLATIONS] = json.dumps(list(_noted(checked)), indent=2).encode()
     run.artifacts[PROFILE] = json.dumps({"form": FORM, "tables": {one.name: _kept(one) for one in checked}}).encode()
@@ -122,7 +123,7 @@ def _now(run: Run) -> float:
     return float(tracking.get(tracking.parent(run.usecase))["info"]["start_time"]) / 1000
 
 
-def _sentences(usecase: str, checked: list[Checked]) -> Iterator[str]:
+def _sentences(usecase: UseCase, checked: list[Checked]) -> Iterator[str]:
     """Say what is wrong, each with the line of the config that says so."""
     found = [(one.name, violation) for one in checked for violation in one.violations]
     for name, violation in found[:TOLD]:

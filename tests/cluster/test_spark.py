@@ -28,7 +28,7 @@ import sys
 from core.configfile import load
 from core.tracking import Run
 from components.extract.extract import extract
-extract(Run("extract", load("flights", sys.argv[1:])[0]), "/tmp/raw")
+extract(Run("extract", load("flights", sys.argv[1:])), "/tmp/raw")
 """
 TRANSFORM = """
 import hashlib, sys
@@ -38,7 +38,7 @@ from core.errors import UserError
 from core.tracking import Run
 from components.transform.table import transform
 try:
-    transform(Run("transform", load("flights", sys.argv[2:])[0]), "/tmp/raw", "/tmp/table", sys.argv[1])
+    transform(Run("transform", load("flights", sys.argv[2:])), "/tmp/raw", "/tmp/table", sys.argv[1])
 except UserError as error:
     sys.exit(str(error))
 print(hashlib.sha256(Path("/tmp/table").read_bytes()).hexdigest())

@@ -12,12 +12,12 @@ from kfp import dsl
 from components.report.component import report
 from core import tracking
 from core.config import STEPS
-from core.configcheck import parse
+from core.configtext import parse
 from core.storage import ARTIFACTS
 from local.platform import Platform
 from pipelines.build import COMPILED
 from pipelines.follow import folder, steps
-from tests.unit.small import document
+from tests.unit import small
 
 
 @pytest.mark.parametrize(
@@ -33,19 +33,12 @@ def test_only_the_word_failed_means_that_the_run_failed(
     platform: Platform, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, word: str, failed: bool
 ) -> None:
     monkeypatch.setenv("KFP_RUN_ID", str(uuid.uuid4()))
-    config, status = document(), dsl.PipelineTaskFinalStatus(word, "pipelines/1", "training", None, None)
+    config, status = small.config(), dsl.PipelineTaskFinalStatus(word, "pipelines/1", "training", None, None)
 
     report.python_func(config, status, dsl.HTML(uri=str(tmp_path / "report.html")))
 
     assert ("The run failed." in (tmp_path / "report.html").read_text()) == failed
     assert tracking.get(tracking.parent(parse(config)))["info"]["status"] == ("FAILED" if failed else "FINISHED")
-
-
-def test_numbers_that_changed_their_kind_on_the_way_are_the_same_config() -> None:
-    sent = document(evaluate__min_improvement=0.0, train__seed=3, limits__steps__train__minutes=90)
-    arrived = document(evaluate__min_improvement=0, train__seed=3.0, limits__steps__train__minutes=90.0)
-
-    assert parse(arrived | {"name": sent["name"]}) == parse(sent)
 
 
 def test_the_steps_of_a_run_are_those_with_an_image_and_not_the_groups() -> None:

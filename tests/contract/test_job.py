@@ -1,7 +1,7 @@
 """The compiled pipeline as a pod runs it: `python -m local.job FOLDER`; and what the runner leaves to Kubeflow."""
 
-import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -15,12 +15,12 @@ import pytest
 from kfp import compiler, dsl
 
 from core import storage
+from core.configtext import parameter
 from core.featurecode import FOLDER, code_digest
 from local.platform import Platform
 from local.runner import Step, run
 from pipelines.build import COMPILED
 from tests.e2e.command import reserved
-from tests.unit.small import changed
 
 ROOT = Path(__file__).resolve().parents[2]
 step = dsl.component(base_image="localhost/python:1", install_kfp_package=False)
@@ -54,7 +54,7 @@ def image() -> None:
 
 
 def package(tmp_path: Path, name: str, body: Any) -> Path:
-    def pipeline(config: dict = {}) -> None:  # type: ignore[type-arg]  # noqa: B006  (kfp reads the default)
+    def pipeline(config: str = "") -> None:
         body()
 
     compiler.Compiler().compile(dsl.pipeline(pipeline, name=name), str(tmp_path / f"{name}.yaml"))
@@ -76,7 +76,7 @@ def test_a_step_that_kubeflow_would_try_again_fails_once_and_at_once_here(tmp_pa
             fail(count=count).set_retry(2, "30s")
 
     started = time.monotonic()
-    steps = run(package(tmp_path, "retried", body), {}, str(uuid4()), tmp_path / "run", Silent())
+    steps = run(package(tmp_path, "retried", body), "", str(uuid4()), tmp_path / "run", Silent())
 
     assert [step.error for step in steps] == ["the file is not there: correct its name", ""]
     assert Path(count).read_text() == "once "
@@ -89,7 +89,7 @@ def test_a_step_here_does_not_claim_to_run_in_the_image_of_the_yaml(tmp_path: Pa
     def body() -> None:
         image().set_env_variable("IMAGE", "localhost/of-the-yaml:1")
 
-    (shown,) = run(package(tmp_path, "imaged", body), {}, str(uuid4()), tmp_path / "run", Silent())
+    (shown,) = run(package(tmp_path, "imaged", body), "", str(uuid4()), tmp_path / "run", Silent())
 
     assert shown.summary == "localhost/of-this-pod:1"
 
@@ -102,11 +102,11 @@ def start(folder: Path, tmp_path: Path) -> subprocess.Popen[str]:
 
 def mounted(folder: Path, **changes: Any) -> Path:
     """What the Job's ConfigMap holds."""
-    from core.configfile import load
-
     folder.mkdir()
     (folder / "wine-training.yaml").write_bytes((COMPILED / "wine-training.yaml").read_bytes())
-    (folder / "config.json").write_text(json.dumps(changed(load("wine", ["train.max_trials=2"])[1], **changes)))
+    overrides = [f"{path.replace('__', '.')}={value}" for path, value in ({"train__max_trials": 2} | changes).items()]
+    text = (FOLDER / "wine" / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(parameter("wine", text, overrides))
     (folder / "code.sha256").write_text(code_digest("wine"))
     return folder
 
@@ -142,7 +142,7 @@ def test_a_config_that_is_wrong_in_a_pod_is_one_line(tmp_path: Path) -> None:
     out, err = process.communicate(timeout=120)
 
     assert (process.returncode, err) == (1, "")
-    assert out.startswith("error: train.max_trials: ")
+    assert re.match(r"error: usecases/wine/config\.yaml line \d+: train\.max_trials: ", out)
 
 
 def test_a_pod_whose_image_has_other_code_runs_nothing(tmp_path: Path) -> None:

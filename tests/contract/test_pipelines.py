@@ -17,8 +17,8 @@ from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConf
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 
 from core.config import STEPS
-from core.configcheck import restored
 from core.configfile import load, names
+from core.featurecode import FOLDER
 from pipelines.build import COMPILED, compile_one
 from pipelines.steps import SERVING, SOURCES
 
@@ -123,8 +123,8 @@ def test_the_only_parameter_is_the_use_case_as_its_file_says(name: str) -> None:
     parameters = pipeline["root"]["inputDefinitions"]["parameters"]
 
     assert parameters.keys() == {"config"}
-    assert parameters["config"]["parameterType"] == "STRUCT"
-    assert restored(parameters["config"]["defaultValue"]) == restored(load(name)[1])
+    assert parameters["config"]["parameterType"] == "STRING"
+    assert parameters["config"]["defaultValue"] == (FOLDER / name / "config.yaml").read_text()
 
 
 # The policy
@@ -162,7 +162,7 @@ def test_a_step_runs_as_a_numbered_user_who_is_not_root(name: str, executor: str
 def test_a_step_that_hangs_is_stopped_after_the_minutes_of_the_config(name: str, executor: str) -> None:
     settings = compiled(name)[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"][executor]
 
-    assert int(settings["activeDeadlineSeconds"]) == 60 * load(name)[0].limits.steps[cast(Any, executor.removeprefix("exec-"))].minutes
+    assert int(settings["activeDeadlineSeconds"]) == 60 * load(name).limits.steps[cast(Any, executor.removeprefix("exec-"))].minutes
 
 
 @pytest.mark.parametrize("name", names())

@@ -13,7 +13,7 @@ from core.errors import UserError
 from pipelines.submit import Submitted, submit
 from tests.contract.kubeflow import Handler, Kubeflow
 
-CONFIG = {"name": "wine", "train": {"max_trials": 3}}
+CONFIG = "name: wine\ntrain: {seed: 7}\n"
 
 
 @pytest.fixture
@@ -22,12 +22,12 @@ def compiled(tmp_path: Path) -> Path:
 
 
 def compile_pipeline(target: Path, image: str) -> Path:
-    def train(config: dict) -> float:  # type: ignore[type-arg]
+    def train(config: str) -> float:
         return 1.0
 
     step = dsl.component(train, base_image=image, install_kfp_package=False)
 
-    def pipeline(config: dict = CONFIG) -> None:  # type: ignore[type-arg]
+    def pipeline(config: str = CONFIG) -> None:
         step(config=config)
 
     compiler.Compiler().compile(dsl.pipeline(pipeline, name="wine-training"), str(target))

@@ -10,8 +10,8 @@ import pytest
 import requests
 
 from core import storage
-from core.configcheck import parse
 from core.configfile import load
+from core.configtext import parse
 from local.platform import Platform
 from tests.e2e.command import LINE, ORDER, Ended, ask, below, forget, mlflow_run, mlops, once
 
@@ -143,7 +143,7 @@ def test_what_repeats_a_run_is_among_the_tags_of_its_mlflow_run(wine: Story) -> 
     assert re.fullmatch(r"[0-9a-f]{64}", tags["data.sha256"])
     assert tags["image"]
     assert tags["seed"] == "3"
-    assert parse(json.loads(tags["config"])) == load("wine")[0]
+    assert parse(tags["config"]) == load("wine")
     assert tags["outcome"].startswith("the challenger becomes the first champion: ")
 
 
@@ -199,8 +199,8 @@ def test_an_override_holds_for_its_run_alone(diabetes: Story) -> None:
     assert diabetes.first.code == 0
     assert diabetes.first.steps["train"].endswith("best of 3 trials")
     assert len(below(train["info"]["run_id"])) == 3
-    assert json.loads(mlflow_run(parent(diabetes.first))[1]["config"])["train"]["max_trials"] == 3
-    assert load("diabetes")[0].train.max_trials == 4
+    assert parse(mlflow_run(parent(diabetes.first))[1]["config"]).train.max_trials == 3
+    assert load("diabetes").train.max_trials == 4
     assert "max_trials: 4.0" in (ROOT / "pipelines" / "compiled" / "diabetes-training.yaml").read_text()
 
 

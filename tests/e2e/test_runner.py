@@ -25,7 +25,7 @@ RUN = """
 import sys
 from pathlib import Path
 from tests.e2e.test_runner import Watcher, run
-run(Path(sys.argv[1]), {}, "stopped", Path(sys.argv[2]), Watcher())
+run(Path(sys.argv[1]), "", "stopped", Path(sys.argv[2]), Watcher())
 """
 
 
@@ -143,7 +143,7 @@ Body = Callable[[], None]
 def build(folder: Path, body: Body) -> Path:
     package = folder / f"{body.__name__.replace('_', '-')}.yaml"
 
-    def pipeline(config: dict = {}) -> None:  # type: ignore[type-arg]  # noqa: B006  (kfp reads the default)
+    def pipeline(config: str = "") -> None:
         body()
 
     compiler.Compiler().compile(dsl.pipeline(pipeline, name=package.stem), str(package))
@@ -151,7 +151,7 @@ def build(folder: Path, body: Body) -> Path:
 
 
 def execute(tmp_path: Path, body: Body) -> list[Step]:
-    return run(build(tmp_path, body), {}, str(uuid4()), tmp_path / "run", Watcher())
+    return run(build(tmp_path, body), "", str(uuid4()), tmp_path / "run", Watcher())
 
 
 @pytest.fixture(autouse=True)
@@ -233,7 +233,7 @@ def three_artifacts() -> None:
 def test_artifacts_lie_in_s3_as_on_a_cluster_and_their_local_copies_go(tmp_path: Path) -> None:
     run_id = str(uuid4())
 
-    run(build(tmp_path, three_artifacts), {}, run_id, tmp_path / "run", Watcher())
+    run(build(tmp_path, three_artifacts), "", run_id, tmp_path / "run", Watcher())
 
     root = f"kfp/three-artifacts/{run_id}/write"
     found = objects(f"{ARTIFACTS}/three-artifacts/{run_id}")
@@ -309,7 +309,7 @@ def test_a_pipeline_that_kfp_cannot_run_at_all_is_one_sentence(tmp_path: Path) -
     package.write_text(package.read_text().replace("comp-fail", "comp-gone", 1))
 
     with pytest.raises(UserError, match=r"^the pipeline could not be run to its end: "):
-        run(package, {}, str(uuid4()), tmp_path / "run", Watcher())
+        run(package, "", str(uuid4()), tmp_path / "run", Watcher())
 
 
 # What a step is given, and what it leaves
@@ -322,7 +322,7 @@ def variables() -> None:
 def test_the_variables_of_the_yaml_and_of_the_shell_reach_the_step_and_so_does_the_runs_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FROM_SHELL", "shell")
 
-    (shown,) = run(build(tmp_path, variables), {}, "run-4711", tmp_path / "run", Watcher())
+    (shown,) = run(build(tmp_path, variables), "", "run-4711", tmp_path / "run", Watcher())
 
     assert shown.summary == "yaml shell run-4711"
 
@@ -360,7 +360,7 @@ def test_a_steps_whole_output_is_in_its_log_in_the_order_that_it_was_written(tmp
 def test_each_step_is_announced_when_it_begins_and_told_when_it_ended(tmp_path: Path) -> None:
     watcher = Watcher()
 
-    steps = run(build(tmp_path, succeeding), {}, str(uuid4()), tmp_path / "run", watcher)
+    steps = run(build(tmp_path, succeeding), "", str(uuid4()), tmp_path / "run", watcher)
 
     assert watcher.begun == [step.name for step in watcher.steps] == ["say", "last-words"]
     assert watcher.steps == steps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import uuid
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.config import UseCase
-from core.configcheck import parse
 from core.configfile import load
+from core.configtext import parse, read
 from core.featurecode import FOLDER
 
 TREES = {"binary": "HistGradientBoostingClassifier", "multiclass": "HistGradientBoostingClassifier", "regression": "HistGradientBoostingRegressor"}
@@ -53,13 +54,18 @@ def document(task: str = "binary", /, **changes: Any) -> dict[str, Any]:
     return changed(made, **changes)
 
 
+def config(task: str = "binary", /, **changes: Any) -> str:
+    """The same as the text that a step gets: JSON is YAML."""
+    return json.dumps(document(task, **changes))
+
+
 def usecase(task: str = "binary", /, **changes: Any) -> UseCase:
-    return parse(document(task, **changes))
+    return parse(config(task, **changes))
 
 
 def variant(which: str, /, **changes: Any) -> UseCase:
     """One of the real use cases, changed."""
-    return parse(changed(load(which)[1], **changes))
+    return parse(json.dumps(changed(read(load(which).text).document, **changes)))
 
 
 def changed(document: dict[str, Any], /, **changes: Any) -> dict[str, Any]:

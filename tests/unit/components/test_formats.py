@@ -240,11 +240,11 @@ def test_a_text_of_the_greatest_size_passes_within_the_memory(usecases: Path, tm
 
 
 EXTRACT = """
-import json, os, signal, sys, threading, time
+import os, signal, sys, threading, time
 from pathlib import Path
 from components.extract import batch, extract
 from components.extract.sources import file
-from core.configcheck import parse
+from core.configtext import parse
 from core.tracking import Run
 
 def die(*_):
@@ -261,7 +261,7 @@ if moment == "named":
     Path.rename = die
 else:
     threading.Thread(target=watch).start()
-extract.extract(Run("extract", parse(json.loads(config))), folder)
+extract.extract(Run("extract", parse(config)), folder)
 """
 
 

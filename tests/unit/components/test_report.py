@@ -1,16 +1,14 @@
 """report: one page, whatever happened."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from components.report.report import report
 from core import mlflow_api, tracking
-from core.configcheck import parse
+from core.configtext import parse
 from core.errors import UserError
 from core.mlflow_api import get_artifact
 from core.processes import free_port
@@ -19,54 +17,54 @@ from local.platform import Platform
 from tests.unit import small
 
 
-def leave(document: dict[str, Any], step: str, metrics: dict[str, float] | None = None, error: str = "") -> None:
+def leave(config: str, step: str, metrics: dict[str, float] | None = None, error: str = "") -> None:
     """Leave in MLflow what a step leaves."""
-    run = Run(step, parse(document), metrics=metrics or {}, summary=f"{step} did its work", live=True)
+    run = Run(step, parse(config), metrics=metrics or {}, summary=f"{step} did its work", live=True)
     run.tags |= {"error": error} if error else {}
     run.close("FAILED" if error else "FINISHED")
 
 
-def outcome(document: dict[str, Any]) -> tuple[str, dict[str, str]]:
-    run = tracking.get(tracking.parent(parse(document)))
+def outcome(config: str) -> tuple[str, dict[str, str]]:
+    run = tracking.get(tracking.parent(parse(config)))
     return run["info"]["status"], {tag["key"]: tag["value"] for tag in run["data"]["tags"]}
 
 
 def test_a_run_that_succeeded_is_told_step_by_step_and_ended(platform: Platform, run_id: str, tmp_path: Path) -> None:
-    document, page = small.document(), tmp_path / "page.html"
-    leave(document, "extract", {"rows.rows": 600.0})
-    leave(document, "evaluate", {"test.roc_auc": 0.875, "rival.roc_auc": 0.5})
+    config, page = small.config(), tmp_path / "page.html"
+    leave(config, "extract", {"rows.rows": 600.0})
+    leave(config, "evaluate", {"test.roc_auc": 0.875, "rival.roc_auc": 0.5})
 
-    report(document, False, str(page))
+    report(config, False, str(page))
 
     text = page.read_text()
-    status, _ = outcome(document)
+    status, _ = outcome(config)
     assert status == "FINISHED"
     assert "The run succeeded." in text and "extract did its work" in text
     assert "0.875" in text and run_id in text
     assert "Does it hold for &lt;every&gt; row?" in text
-    address = tracking.get(tracking.parent(parse(document)))["info"]["artifact_uri"]
+    address = tracking.get(tracking.parent(parse(config)))["info"]["artifact_uri"]
     assert get_artifact(address, "report.html").decode() == text
 
 
 def test_a_run_that_failed_is_told_with_the_step_and_its_sentence(platform: Platform, run_id: str, tmp_path: Path) -> None:
-    document, page = small.document(), tmp_path / "page.html"
-    leave(document, "extract")
-    leave(document, "validate", error="bad data: rows.x: 3 rows are null")
+    config, page = small.config(), tmp_path / "page.html"
+    leave(config, "extract")
+    leave(config, "validate", error="bad data: rows.x: 3 rows are null")
 
-    report(document, True, str(page))
+    report(config, True, str(page))
 
-    status, tags = outcome(document)
+    status, tags = outcome(config)
     assert status == "FAILED"
     assert tags["outcome"] == "validate failed: bad data: rows.x: 3 rows are null"
     assert "Validate failed: bad data: rows.x: 3 rows are null" in page.read_text()
 
 
 def test_a_step_that_left_no_word_is_named(platform: Platform, run_id: str, tmp_path: Path) -> None:
-    document, page = small.document(), tmp_path / "page.html"
-    leave(document, "extract")
-    leave(document, "validate")
+    config, page = small.config(), tmp_path / "page.html"
+    leave(config, "extract")
+    leave(config, "validate")
 
-    report(document, True, str(page))
+    report(config, True, str(page))
 
     assert "Transform was killed or could not start" in page.read_text()
 
@@ -76,60 +74,60 @@ def test_without_mlflow_the_page_still_says_what_is_known(run_id: str, tmp_path:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "no address")
 
     with pytest.raises(SystemExit) as ended:
-        report(small.document(), False, str(page))
+        report(small.config(), False, str(page))
 
     assert ended.value.code == 1
     assert "What the steps did is not known: the MLflow server is not configured" in page.read_text()
 
 
 def test_a_users_mistake_ends_a_step_with_one_sentence_and_no_traceback(platform: Platform, run_id: str, capsys: pytest.CaptureFixture[str]) -> None:
-    document = small.document()
+    config = small.config()
 
-    with pytest.raises(SystemExit) as ended, record("train", document):
+    with pytest.raises(SystemExit) as ended, record("train", config):
         raise UserError("the rows are wrong: correct them")
 
     assert ended.value.code == 1
     assert capsys.readouterr().out.endswith("failed: the rows are wrong: correct them\n")
-    assert [(step["info"]["run_name"], step["info"]["status"]) for step in tracking.steps(parse(document))] == [("train", "FAILED")]
+    assert [(step["info"]["run_name"], step["info"]["status"]) for step in tracking.steps(parse(config))] == [("train", "FAILED")]
 
 
 def test_a_step_that_was_killed_before_it_could_say_so_is_named(platform: Platform, run_id: str, tmp_path: Path) -> None:
-    document, page = small.document(), tmp_path / "page.html"
-    leave(document, "extract")
-    assert tracking.get(Run("validate", parse(document), live=True).id)["info"]["status"] == "RUNNING"
+    config, page = small.config(), tmp_path / "page.html"
+    leave(config, "extract")
+    assert tracking.get(Run("validate", parse(config), live=True).id)["info"]["status"] == "RUNNING"
 
-    report(document, True, str(page))
+    report(config, True, str(page))
 
-    assert outcome(document)[1]["outcome"] == "validate was killed or could not start: it left no word why; its log may tell"
+    assert outcome(config)[1]["outcome"] == "validate was killed or could not start: it left no word why; its log may tell"
     assert "The run failed." in page.read_text()
 
 
 def test_a_step_that_kubeflow_took_from_its_cache_is_not_blamed(platform: Platform, run_id: str, tmp_path: Path) -> None:
-    document, page = small.document(), tmp_path / "page.html"
-    leave(document, "extract")
-    leave(document, "evaluate")  # validate, transform and train left nothing in this run
+    config, page = small.config(), tmp_path / "page.html"
+    leave(config, "extract")
+    leave(config, "evaluate")  # validate, transform and train left nothing in this run
 
-    report(document, True, str(page))
+    report(config, True, str(page))
 
-    assert outcome(document)[1]["outcome"].startswith("register was killed or could not start")
+    assert outcome(config)[1]["outcome"].startswith("register was killed or could not start")
 
 
 def test_a_closed_gate_is_a_success_with_the_verdicts_reason(platform: Platform, run_id: str, tmp_path: Path) -> None:
-    document = small.document()
-    evaluated = Run("evaluate", parse(document), tags={"reason": "the champion stays: 0.8 against 0.8"}, live=True)
+    config = small.config()
+    evaluated = Run("evaluate", parse(config), tags={"reason": "the champion stays: 0.8 against 0.8"}, live=True)
     evaluated.close("FINISHED")
 
-    report(document, False, str(tmp_path / "page.html"))
+    report(config, False, str(tmp_path / "page.html"))
 
-    status, tags = outcome(document)
+    status, tags = outcome(config)
     assert (status, tags["outcome"]) == ("FINISHED", "the champion stays: 0.8 against 0.8")
 
 
 def test_what_a_step_says_cannot_change_the_page(platform: Platform, run_id: str, tmp_path: Path) -> None:
-    document, page = small.document(), tmp_path / "page.html"
-    leave(document, "validate", error="bad data: <script>alert(1)</script>")
+    config, page = small.config(), tmp_path / "page.html"
+    leave(config, "validate", error="bad data: <script>alert(1)</script>")
 
-    report(document, True, str(page))
+    report(config, True, str(page))
 
     assert "<script" not in page.read_text()
     assert "&lt;script&gt;" in page.read_text()
@@ -139,8 +137,8 @@ def test_with_an_mlflow_that_is_down_the_page_is_written_and_the_step_fails(run_
     address = f"http://127.0.0.1:{free_port()}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     monkeypatch.setenv(mlflow_api.SERVER, f"{address} 1 0.0")  # a server of this machine whose process is dead
-    code = "import json, sys; from components.report.report import report; report(json.loads(sys.argv[1]), True, sys.argv[2])"
-    command = [sys.executable, "-c", code, json.dumps(small.document()), str(tmp_path / "page.html")]
+    code = "import sys; from components.report.report import report; report(sys.argv[1], True, sys.argv[2])"
+    command = [sys.executable, "-c", code, small.config(), str(tmp_path / "page.html")]
 
     done = subprocess.run(command, capture_output=True, text=True)
 

@@ -352,15 +352,15 @@ def test_an_object_that_became_visible_late_is_read_once() -> None:
 def test_only_a_pipeline_run_that_succeeded_counts_as_read(
     prefix: str, tmp_path: Path, run_id: str, monkeypatch: pytest.MonkeyPatch, status: tracking.Status
 ) -> None:
-    document = small.document(sources={"rows": {"kind": "s3", "uri": f"{prefix}/", "incremental": True}})
+    config = small.config(sources={"rows": {"kind": "s3", "uri": f"{prefix}/", "incremental": True}})
     storage.write(f"{prefix}/1.csv", b"x\n1\n")
-    with record("extract", document) as run:
+    with record("extract", config) as run:
         extract(run, str(tmp_path / "first"))
     tracking.end(tracking.parent(run.usecase), status)
     storage.write(f"{prefix}/2.csv", b"x\n2\n")
 
     monkeypatch.setenv("KFP_RUN_ID", str(uuid.uuid4()))
-    with record("extract", document) as run:
+    with record("extract", config) as run:
         extract(run, str(tmp_path / "second"))
 
     expected = {"FINISHED": [2], "FAILED": [1, 2]}[status]

@@ -37,14 +37,14 @@ PLENTY = Allowance(2**60, "buy more")
 CHILD = """
 import json, resource, sys
 from components.train.fit import fit
-from core.configcheck import parse
+from core.configtext import parse
 from core.errors import UserError
 from core.tracking import Run
 
-document, table, folder, virtual = json.loads(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
+config, table, folder, virtual = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
 if virtual:
     resource.setrlimit(resource.RLIMIT_AS, (virtual, virtual))
-run, sentence = Run("train", parse(document)), ""
+run, sentence = Run("train", parse(config)), ""
 try:
     fit(run, table, folder + "/model.skops", folder + "/trials.html")
 except UserError as error:

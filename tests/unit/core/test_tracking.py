@@ -13,7 +13,7 @@ import pytest
 
 from core import tracking
 from core.config import UseCase
-from core.configcheck import parse
+from core.configtext import parse
 from core.errors import UserError
 from core.mlflow_api import call, get_artifact
 from core.processes import free_port
@@ -24,13 +24,13 @@ pytestmark = pytest.mark.usefixtures("platform")
 
 
 @pytest.fixture
-def document() -> dict[str, Any]:
-    return small.document()
+def config() -> str:
+    return small.config()
 
 
 @pytest.fixture
-def usecase(document: dict[str, Any]) -> UseCase:
-    return parse(document)
+def usecase(config: str) -> UseCase:
+    return parse(config)
 
 
 @pytest.fixture(autouse=True)
@@ -71,17 +71,15 @@ def test_another_pipeline_run_has_another_run(usecase: UseCase, monkeypatch: pyt
     assert second != first
 
 
-def test_the_run_says_what_is_needed_to_repeat_it(usecase: UseCase, document: dict[str, Any]) -> None:
+def test_the_run_says_what_is_needed_to_repeat_it(usecase: UseCase, config: str) -> None:
     tags = _tags(tracking.parent(usecase))
 
     assert (tags["git.sha"], tags["image"], tags["mlflow.note.content"]) == ("0123abc", "registry/image:0123abc", usecase.description)
-    assert parse(json.loads(tags["config"])) == usecase
+    assert parse(tags["config"]) == usecase
 
 
-def test_a_step_leaves_all_its_notes_in_a_run_below_the_pipelines(
-    usecase: UseCase, document: dict[str, Any], capsys: pytest.CaptureFixture[str]
-) -> None:
-    with record("train", document) as run:
+def test_a_step_leaves_all_its_notes_in_a_run_below_the_pipelines(usecase: UseCase, config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with record("train", config) as run:
         run.parameters["seed"] = 7
         run.metrics["validation.roc_auc"] = 0.75
         run.tags["data.sha256"] = "ab12"
@@ -101,8 +99,8 @@ def test_a_step_leaves_all_its_notes_in_a_run_below_the_pipelines(
     assert capsys.readouterr().out == "done: it went well\n"
 
 
-def test_a_steps_datasets_are_its_inputs_in_mlflow(document: dict[str, Any]) -> None:
-    with record("extract", document) as run:
+def test_a_steps_datasets_are_its_inputs_in_mlflow(config: str) -> None:
+    with record("extract", config) as run:
         run.dataset("rows", "f" * 64, {"uri": "s3://data/rows-*.parquet"}, {"x": "DOUBLE", "kind": "VARCHAR"}, 600, "raw")
 
     (used,) = tracking.get(run.id)["inputs"]["dataset_inputs"]
@@ -113,12 +111,10 @@ def test_a_steps_datasets_are_its_inputs_in_mlflow(document: dict[str, Any]) -> 
     assert used["tags"] == [{"key": "mlflow.data.context", "value": "raw"}]
 
 
-def test_what_a_step_left_counts_once_its_pipeline_run_has_succeeded(
-    usecase: UseCase, document: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_step_left_counts_once_its_pipeline_run_has_succeeded(usecase: UseCase, config: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def pipeline_run(text: str, status: Status | None) -> None:
         monkeypatch.setenv("KFP_RUN_ID", str(uuid.uuid4()))
-        with record("extract", document) as run:
+        with record("extract", config) as run:
             run.artifacts["origin.json"] = text.encode()
         if status:
             tracking.end(tracking.parent(usecase), status)
@@ -137,8 +133,8 @@ def test_what_a_step_left_counts_once_its_pipeline_run_has_succeeded(
     assert Run("extract", usecase, live=True).accepted("other.json") is None
 
 
-def test_what_a_step_left_is_found_too_where_kfps_plugin_made_its_run(plugin: tuple[str, str], usecase: UseCase, document: dict[str, Any]) -> None:
-    with record("extract", document) as run:
+def test_what_a_step_left_is_found_too_where_kfps_plugin_made_its_run(plugin: tuple[str, str], usecase: UseCase, config: str) -> None:
+    with record("extract", config) as run:
         run.artifacts["origin.json"] = b"one"
     for each in reversed(plugin):  # which the plugin itself does
         tracking.end(each, "FINISHED")
@@ -146,8 +142,8 @@ def test_what_a_step_left_is_found_too_where_kfps_plugin_made_its_run(plugin: tu
     assert Run("extract", usecase, live=True).accepted("origin.json") == b"one"
 
 
-def test_a_trial_is_a_run_below_its_steps(document: dict[str, Any]) -> None:
-    with record("train", document) as run:
+def test_a_trial_is_a_run_below_its_steps(config: str) -> None:
+    with record("train", config) as run:
         run.trial("trial-1-trees", time.time() - 5, {"candidate": "trees", "learning_rate": 0.1}, {"validation.roc_auc": 0.7})
         run.trial("trial-2-linear", time.time(), {"candidate": "linear"}, {})
 
@@ -170,8 +166,8 @@ def test_steps_come_in_the_order_of_their_start_and_the_newest_of_each(usecase: 
     assert [each["info"]["run_id"] for each in found] == [runs["validate"], runs["extract again"], runs["train"]]
 
 
-def test_a_users_mistake_ends_the_step_with_one_sentence(document: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended, record("transform", document) as run:
+def test_a_users_mistake_ends_the_step_with_one_sentence(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended, record("transform", config) as run:
         raise UserError("bad data: a\nbad data: b")
 
     assert ended.value.code == 1
@@ -180,25 +176,28 @@ def test_a_users_mistake_ends_the_step_with_one_sentence(document: dict[str, Any
     assert _tags(run.id)["error"] == "bad data: a\nbad data: b"
 
 
-def test_a_mistake_of_ours_keeps_its_traceback_and_is_noted_too(document: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ZeroDivisionError), record("transform", document) as run:
+def test_a_mistake_of_ours_keeps_its_traceback_and_is_noted_too(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ZeroDivisionError), record("transform", config) as run:
         print(1 // 0)
 
     assert capsys.readouterr().out == "failed: ZeroDivisionError: integer division or modulo by zero\n"
     assert tracking.get(run.id)["info"]["status"] == "FAILED"
 
 
-def test_a_config_that_is_wrong_ends_the_step_with_its_sentence(document: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit), record("transform", document | {"trian": {}}):
+def test_a_config_that_is_wrong_ends_the_step_with_its_sentence(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), record("transform", config.replace("{", '{"trian": {}, ', 1)):
         pass
 
-    assert capsys.readouterr().out == "failed: trian: unknown key: remove it or correct its spelling\n"
+    assert (
+        capsys.readouterr().out
+        == "failed: usecases/config.yaml line 1: trian: unknown key: remove it or correct its spelling (did you mean train?)\n"
+    )
 
 
-def test_with_kfps_plugin_a_step_joins_its_run_and_leaves_the_end_to_it(plugin: tuple[str, str], document: dict[str, Any], usecase: UseCase) -> None:
+def test_with_kfps_plugin_a_step_joins_its_run_and_leaves_the_end_to_it(plugin: tuple[str, str], config: str, usecase: UseCase) -> None:
     parent, own = plugin
 
-    with record("train", document) as run:
+    with record("train", config) as run:
         run.parameters["seed"] = 7
         run.trial("trial-1", time.time(), {}, {})
 
@@ -209,8 +208,8 @@ def test_with_kfps_plugin_a_step_joins_its_run_and_leaves_the_end_to_it(plugin: 
     assert [each["info"]["run_name"] for each in _children(run)] == ["trial-1"]
 
 
-def test_with_kfps_plugin_a_failed_step_says_why_and_leaves_the_end_to_it(plugin: tuple[str, str], document: dict[str, Any]) -> None:
-    with pytest.raises(SystemExit), record("train", document):
+def test_with_kfps_plugin_a_failed_step_says_why_and_leaves_the_end_to_it(plugin: tuple[str, str], config: str) -> None:
+    with pytest.raises(SystemExit), record("train", config):
         raise UserError("no rows")
 
     assert tracking.get(plugin[1])["info"]["status"] == "RUNNING"
@@ -224,7 +223,7 @@ def test_with_a_plugin_that_made_one_run_for_all_it_is_the_parent(usecase: UseCa
     assert tracking.parent(usecase) == only
 
 
-def test_outside_of_a_pipeline_a_step_says_how_to_start_one(document: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outside_of_a_pipeline_a_step_says_how_to_start_one(config: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KFP_RUN_ID")
 
     with pytest.raises(UserError, match="KFP_RUN_ID is not set: a step runs inside a pipeline; start one with `mlops run` or `mlops submit`"):
@@ -254,7 +253,7 @@ def test_an_mlflow_that_is_not_there_is_a_sentence_and_no_traceback(usecase: Use
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     monkeypatch.setenv("MLOPS_MLFLOW_PATIENCE", "0.3")
 
-    process = step_process(usecase, "with tracking.record('train', json.loads(usecase.model_dump_json())): raise UserError('no rows')")
+    process = step_process(usecase, "with tracking.record('train', usecase.text): raise UserError('no rows')")
 
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (1, "")
@@ -277,8 +276,8 @@ def step_process() -> Any:
     """Start Python code in a process of its own, as a step is."""
 
     def start(usecase: UseCase, code: str) -> subprocess.Popen[str]:
-        imports = "import json; from core import tracking; from core.config import UseCase; from core.errors import UserError"
-        head = f"{imports}; usecase = UseCase.model_validate_json({usecase.model_dump_json()!r})\n"
+        imports = "from core import tracking; from core.configtext import parse; from core.errors import UserError"
+        head = f"{imports}; usecase = parse({usecase.text!r})\n"
         return subprocess.Popen([sys.executable, "-c", head + code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     return start

@@ -1,0 +1,184 @@
+"""A config as text: the file as it is written, and after it, as a second document, the overrides of one run.
+
+This text is the pipeline's only parameter, so that every step reads what the file says, type by type and line by line.
+A text that is too long for a parameter travels with the code instead: the parameter then names the file and its digest.
+"""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+import yaml
+
+from core import configyaml
+from core.config import UseCase
+from core.configcheck import Problem, check
+from core.errors import UserError
+from core.featurecode import FOLDER
+
+LIMIT = 65_536  # bytes in JSON: a parameter is part of a command's argument, and Linux allows 131,072 for one
+OVERRIDES = "--- # overrides of this run (--set)\n"
+
+
+class Text(NamedTuple):
+    """What a text says.
+
+    Attributes:
+        file: Where it was written, relative to the checkout.
+        root: The tree of the file's document, which knows the lines.
+        document: The file's document with the overrides applied.
+    """
+
+    file: str
+    root: yaml.MappingNode
+    document: dict[str, Any]
+
+    def where(self, path: tuple[str | int, ...]) -> str:
+        """Return the file and line of a part of the document."""
+        return f"{self.file} line {configyaml.line(self.root, path)}"
+
+
+def parse(config: str) -> UseCase:
+    """Return the use case of a pipeline's parameter.
+
+    Args:
+        config: The parameter, as `parameter` makes it.
+
+    Raises:
+        UserError: One line for each problem: file, line, what is wrong, what to do.
+    """
+    text = read(resolve(config))
+    usecase, problems = check(text.document)
+    if usecase is None:
+        raise refusal(text, problems)
+    return usecase.with_text(config)
+
+
+def parameter(name: str, text: str, overrides: Iterable[str] = ()) -> str:
+    """Return what the pipeline gets as its parameter `config`.
+
+    Args:
+        name: The use case.
+        text: Its config.yaml.
+        overrides: `train.max_trials=3` and so on.
+
+    Raises:
+        UserError: The overrides are too long.
+    """
+    lines = [f"- {configyaml.quoted(override)}\n" for override in overrides]
+    appended = "".join([OVERRIDES, *lines]) if lines else ""
+    if _size(text + appended) <= LIMIT:
+        return text + appended
+    if _size(appended) > LIMIT // 2:
+        raise UserError(f"the overrides are longer than {LIMIT // 2:,} bytes: write them into usecases/{name}/config.yaml")
+    named = {"file": f"{name}/config.yaml", "sha256": _digest(text)}
+    return f"# too long for a parameter ({_size(text):,} bytes): read from usecases/ in the image\n{json.dumps(named)}\n" + appended
+
+
+def resolve(config: str) -> str:
+    """Return the whole text of a parameter, which may name a file that travels with the code.
+
+    Raises:
+        UserError: That file is missing or is another one.
+    """
+    try:
+        (_, named), *overrides = configyaml.compose(config)
+    except (yaml.YAMLError, ValueError):
+        return config  # `read` says what is wrong with it
+    if not isinstance(named, dict) or named.keys() != {"file", "sha256"}:
+        return config
+    path = FOLDER / str(named["file"])
+    text = terminated(path.read_text(encoding="utf-8")) if path.is_file() else ""
+    if _digest(text) != named["sha256"]:
+        raise UserError(
+            f"usecases/{named['file']} is not the file that the run was started with: use an image of that commit, or start the run again"
+        )
+    return text + config[config.index(OVERRIDES) :] if overrides else text
+
+
+def read(text: str, file: str = "") -> Text:
+    """Read a text and apply its overrides.
+
+    Args:
+        text: A config, with or without overrides.
+        file: How messages name its file, if it is known; the text of a parameter has only the use case's name.
+
+    Raises:
+        UserError: It is not YAML, or not a mapping, or an override has no place in it.
+    """
+    try:
+        documents = configyaml.compose(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise UserError(f"{file or 'config.yaml'} line {line}: not valid YAML: {error.problem}: correct it") from error
+    except (yaml.reader.ReaderError, UnicodeError) as error:
+        raise UserError(f"{file or 'config.yaml'} line 1: not UTF-8 text, or with control characters: save it as UTF-8 without them") from error
+    root, document = documents[0] if documents else (None, None)
+    if not file and isinstance(document, dict):
+        file = f"usecases/{document.get('name', '')}/config.yaml"
+    if not isinstance(root, yaml.MappingNode):
+        raise UserError(f"{file or 'config.yaml'} line 1: it must be a mapping of keys to values: start with `name: `")
+    assert isinstance(document, dict)  # noqa: S101
+    overrides = documents[1][1] if len(documents) > 1 else []
+    if len(documents) > 2 or not isinstance(overrides, list):
+        raise UserError(f"{file} line {documents[1][0].start_mark.line + 1}: a second document: a config is one, remove the line `---`")
+    for override in overrides:
+        _apply(document, str(override))
+    return Text(file, root, document)
+
+
+def where(usecase: UseCase, path: tuple[str | int, ...]) -> str:
+    """Return the file and line where a use case says something."""
+    return read(resolve(usecase.text)).where(path) if usecase.text else f"usecases/{usecase.name}/config.yaml"
+
+
+def refusal(text: Text, problems: list[Problem]) -> UserError:
+    """Return the error that lists what is wrong, one line for each problem. A problem without a path names a file of its own."""
+    lines = (f"{text.where(p.path)}: {'.'.join(map(str, p.path))}: {_hint(p)}" if p.path else p.message for p in problems)
+    return UserError("\n".join(lines))
+
+
+def terminated(text: str) -> str:
+    """Return a text that ends with a newline, so that another document can follow."""
+    return text if text.endswith("\n") else text + "\n"
+
+
+def _apply(document: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    *parents, last = path.split(".")
+    if not equals or not last:
+        raise UserError(f"--set {override}: write it as --set train.max_trials=3")
+    parent = document
+    for key in parents:
+        parent = parent.setdefault(key, {})
+        if not isinstance(parent, dict):
+            raise UserError(f"--set {override}: {key} is a single value, nothing lies below it")
+    try:
+        parent[last] = configyaml.value(text)
+    except (yaml.YAMLError, UnicodeError) as error:
+        raise UserError(f"--set {override}: not valid YAML: {getattr(error, 'problem', None) or 'a control character'}") from error
+
+
+def _hint(problem: Problem) -> str:
+    """Suggest the key that was meant, if one is similar."""
+    if not problem.message.startswith("unknown key"):
+        return problem.message
+    close = difflib.get_close_matches(str(problem.path[-1]), sorted(_keys()), n=1)
+    return f"{problem.message} (did you mean {close[0]}?)" if close else problem.message
+
+
+def _keys() -> Iterator[str]:
+    yield from UseCase.model_fields
+    for model in UseCase.model_json_schema()["$defs"].values():
+        yield from model.get("properties", {})
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _size(text: str) -> int:
+    """Return the bytes that a text takes inside an argument, where it is a JSON string."""
+    return len(json.dumps(text))
