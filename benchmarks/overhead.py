@@ -19,8 +19,8 @@ def nothing(config: dict) -> None:  # type: ignore[type-arg]
     del config
 
 
-@dsl.pipeline(name="nothing")
-def pipeline(config: str = "") -> None:  # type: ignore[type-arg]
+@dsl.pipeline(name="nothing")  # type: ignore[untyped-decorator]
+def pipeline(config: str = "") -> None:
     """Run several empty steps."""
     for _ in range(STEPS):
         nothing(config=config)
