@@ -13,7 +13,7 @@ from core.errors import UserError
 from pipelines.submit import Submitted, submit
 from tests.contract.kubeflow import Handler, Kubeflow
 
-CONFIG = "name: wine\ntrain: {seed: 7}\n"
+CONFIG = "{name: wine, train: {seed: 7}}"
 
 
 @pytest.fixture
