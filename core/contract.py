@@ -29,7 +29,9 @@ class Column(Frozen):
     max: float | str | None = Field(default=None, description="Greatest value allowed; a date is quoted text.")
     values: tuple[float | str, ...] | None = Field(default=None, min_length=1, description="The only values allowed.")
     pattern: str | None = Field(default=None, min_length=1, description="A regular expression (RE2) that the whole of a text must match.")
-    outside: float = Field(default=0.0, ge=0, lt=1, description="Greatest share of rows that may break each of min, max, values and pattern.")
+    outside: float = Field(
+        default=0.0, ge=0, lt=1, description="Greatest share of rows that may break each of min, max, values and pattern, or be infinite."
+    )
     drift: Drift | None = Field(default=None, description="Limits of drift, in place of those of the whole table.")
 
 

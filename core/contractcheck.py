@@ -58,7 +58,7 @@ def _column_problems(column: Column) -> Iterator[Found]:
             yield ("values", index), f"{value!r} is no {column.type}: {'write a number' if column.type in NUMBERS else 'write it in quotes'}"
     if column.pattern is not None:
         yield from _pattern_problems(column)
-    if column.outside and (column.min, column.max, column.values, column.pattern) == (None,) * 4:
+    if column.outside and column.type != "number" and (column.min, column.max, column.values, column.pattern) == (None,) * 4:
         yield ("outside",), "there is nothing to be outside of: add min, max, values or pattern, or remove it"
     if column.drift:
         yield from _drift_problems(column, column.drift)

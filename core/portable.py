@@ -82,7 +82,9 @@ def depends_on_order(expression: Table) -> bool:
 
 
 def unportable(expression: Table) -> Iterator[str]:
-    """Yield each operation that Spark would understand otherwise than DuckDB, and what to use instead."""
+    """Yield each operation that Spark would understand otherwise than DuckDB, or not at all, and what to use instead."""
+    if expression.op().find(ops.InMemoryTable):
+        yield "memtable() does not reach Spark: make its rows a source, such as a CSV file beside the config"
     for difference in DIFFERENCES:
         if any(map(difference.applies, expression.op().find(difference.kinds))):
             yield f"{difference.what} differs between Spark and DuckDB: use {difference.instead}"

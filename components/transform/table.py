@@ -16,6 +16,7 @@ from components.transform.engines import duckdb as duckdb_engine
 from components.transform.key import refuse_bad_key
 from components.transform.leakage import refuse_leakage, repeated
 from components.transform.split import place, refuse_empty, splitting
+from components.transform.values import refuse_unusable
 from core.config import UseCase
 from core.errors import UserError
 from core.featurecheck import table_problems
@@ -40,7 +41,7 @@ def transform(run: Run, raw: str, target: str, uri: str = "") -> dict[str, Any]:
         The counts of rows and columns.
 
     Raises:
-        UserError: The expression fails, its table is not as the config says, or the split would leak.
+        UserError: The expression fails, its table is not as the config says, no model can learn from it, or the split would leak.
     """
     part = Path(f"{target}.part")
     try:
@@ -50,6 +51,7 @@ def transform(run: Run, raw: str, target: str, uri: str = "") -> dict[str, Any]:
             _check(run.usecase, connection)
             refuse_bad_key(run.usecase, connection)
             counts = _write(run.usecase, connection, part)
+            refuse_unusable(run.usecase, connection, part, counts["train"])
             refuse_leakage(run.usecase, connection, part)
             repeats = repeated(run.usecase, connection, sum(counts.values()))
             found = columns(connection, part)

@@ -90,6 +90,9 @@ def _rules(name: str, column: Column, found: str) -> Iterator[Rule]:
         if bound is not None:
             condition = f"NOT {missing} AND {quoted} {sign} {_bound(column, bound)}"
             yield Rule(name, key, condition, f"{word} {_plain(bound)}", column.outside, f"ORDER BY {quoted} {order}")
+    if found in FLOATS and (unbounded := [sign for sign, bound in (("-", column.min), ("", column.max)) if bound is None]):
+        condition = f"{quoted} IN ({', '.join(literal(f'{sign}inf') for sign in unbounded)})"
+        yield Rule(name, "type", condition, "infinite", column.outside)
     if column.values is not None:
         value = f"{quoted}::{'DOUBLE' if column.type in ('integer', 'number') else 'VARCHAR'}"
         condition = f"NOT {missing} AND {value} NOT IN ({', '.join(map(literal, column.values))})"
@@ -136,7 +139,7 @@ def _violation(connection: duckdb.DuckDBPyConnection, path: Path, rule: Rule, co
     found = examples(connection, f"FROM {table(path)} WHERE {rule.condition} {rule.order}", (rule.column, *shown)) if shown else []
     allowed, place = int(rule.allowed * rows), ("columns", rule.column, rule.key)
     text = f".{rule.column}: {count:,} of {rows:,} rows are {rule.words}, the contract"
-    if rule.key == "nulls":
+    if rule.key in ("nulls", "type"):
         return Violation(place, f"{text} allows {allowed:,}", count, rows, found, rule.column)
     tolerated = f", which allows {allowed:,}" if rule.allowed else ""
     return Violation(place, f"{text}'s {rule.key}{tolerated}{such_as(found, rule.column)}", count, rows, found, rule.column)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import duckdb
 import ibis
+import ibis.expr.operations as ops
 from ibis import Table
 from ibis.backends.sql.datatypes import DuckDBType
 
@@ -21,7 +22,7 @@ def run(expression: Table, raw: dict[str, Path], target: Path, connection: duckd
     What depends on the order of rows, such as a sum of floating point numbers, is left to one thread: then it is the same each time.
 
     Args:
-        expression: Of tables called as in `raw`.
+        expression: Of tables called as in `raw`, and of `ibis.memtable`s.
         raw: The Parquet file of each table.
         target: The Parquet file to write.
         connection: Whose limits hold.
@@ -31,6 +32,9 @@ def run(expression: Table, raw: dict[str, Path], target: Path, connection: duckd
     """
     for name, path in raw.items():
         connection.execute(f"CREATE TEMP VIEW {identifier(name)} AS FROM read_parquet({path_literal(path)})")
+    lookups = expression.op().find(ops.InMemoryTable)
+    for lookup in lookups:
+        connection.register(lookup.name, lookup.data.to_pyarrow(lookup.schema))
     ordered = depends_on_order(expression)
     connection.execute(f"SET threads = {1 if ordered else THREADS}; SET preserve_insertion_order = {str(ordered).lower()}")
     try:
@@ -38,6 +42,10 @@ def run(expression: Table, raw: dict[str, Path], target: Path, connection: duckd
     except MISTAKES as error:
         raise Wrong(first_line(error)) from error
     finally:
+        for lookup in lookups:
+            connection.unregister(lookup.name)
+        for name in raw:  # a source may be called as one of transform's own views
+            connection.execute(f"DROP VIEW {identifier(name)}")
         connection.execute(f"SET threads = {THREADS}; SET preserve_insertion_order = true")
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -110,7 +112,7 @@ def test_the_same_rows_in_another_order_give_the_same_bytes(tmp_path: Path, chan
 
 def test_the_number_of_threads_changes_no_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = 130_000
-    odd = np.resize([0.0, -0.0, np.nan, -np.nan, np.inf, 1.5], rows)
+    odd = np.resize([0.0, -0.0, np.nan, -np.nan, 1.5], rows)
     hues = [None if row % 5 == 0 else row % 3 for row in range(rows)]
     raw(tmp_path, rows, ash=odd, hue=hues)
 
@@ -162,6 +164,57 @@ def test_a_table_that_is_not_as_the_config_says_is_refused(tmp_path: Path, chang
 
     assert str(refused.value).startswith(sentence)
     assert not (tmp_path / "table.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "changes", "fragments"),
+    [
+        pytest.param(
+            {"hue": [math.inf] * 2 + [1.0] * 398, "ash": [-math.inf] + [1.0, 2.0, 3.0] * 133},
+            {},
+            ["2 of 400 rows in hue", "1 of 400 rows in ash", "such as in the row with alcohol"],
+            id="features",
+        ),
+        pytest.param(
+            {"hue": np.array([math.inf] + [1.0] * 399, np.float32)},
+            {"key": ["day"]},
+            ["1 of 400 rows in hue", "day 2013-01-01 00:00:00"],
+            id="key",
+        ),
+        pytest.param(
+            {"ash": [math.inf] + [1.0] * 399},
+            {"target": "ash", "features__numeric": ["hue"], "task": "regression", "metric": "mae"},
+            ["1 of 400 rows in ash", ".nullif(0)"],
+            id="target",
+        ),
+        pytest.param({"hue": [math.nan] * 400}, {}, ["hue is missing in all training rows: remove it from features"], id="NaN"),
+        pytest.param({"hue": [None] * 399 + [1.0]}, BY_TIME, ["hue is missing in all training rows"], id="known later alone"),
+        pytest.param({"hue": pa.nulls(400, pa.int64())}, {}, ["hue is missing in all training rows"], id="null"),
+    ],
+)
+def test_what_no_model_can_learn_from_is_named(tmp_path: Path, values: dict[str, Any], changes: dict[str, Any], fragments: list[str]) -> None:
+    with pytest.raises(UserError) as refused:
+        transform(run_of(**changes), raw(tmp_path, **values), str(tmp_path / "table.parquet"))
+
+    assert [fragment for fragment in fragments if fragment not in str(refused.value)] == []
+    assert not (tmp_path / "table.parquet").exists()
+
+
+def test_a_lookup_of_rows_in_memory_is_joined(tmp_path: Path) -> None:
+    import ibis
+
+    small.written(tmp_path / "made.parquet", {"code": ["a", "b", "c"]})
+    raw = ibis.table({"code": "string"}, "made")  # a source may have the name of a view of transform
+    lookup = ibis.memtable({"code": ["a", "b"], "length": [1, 2]})
+
+    with tables.connect("128MB") as connection:
+        engine.run(raw.left_join(lookup, "code").select("code", "length"), {"made": tmp_path / "made.parquet"}, tmp_path / "out", connection)
+        views = connection.execute("SELECT count(*) FROM duckdb_views() WHERE NOT internal").fetchall()
+
+    assert sorted(pq.read_table(tmp_path / "out").to_pylist(), key=str) == [
+        {"code": code, "length": length} for code, length in (("a", 1), ("b", 2), ("c", None))
+    ]
+    assert views == [(0,)]
 
 
 def test_a_table_without_rows_is_refused(tmp_path: Path) -> None:

@@ -48,6 +48,8 @@ def test_data_that_keep_the_contract_pass(tmp_path: Path) -> None:
         pytest.param({"type": "number", "min": 1}, [0.5, 1.0, 0.25], ".hue: 2 of 3 rows are below 1, the contract's min (such as 0.25)", id="min"),
         pytest.param({"type": "number", "max": 2}, [2.5, 2.0, 1], ".hue: 1 of 3 rows are above 2, the contract's max (such as 2.5)", id="max"),
         pytest.param({"type": "number", "max": 2}, [float("inf"), 1, 1], ".hue: 1 of 3 rows are above 2, the contract's max (such as inf)", id="inf"),
+        pytest.param({"type": "number", "min": 0}, [float("inf"), 1, 1], ".hue: 1 of 3 rows are infinite, the contract allows 0", id="inf above min"),
+        pytest.param({"type": "number"}, [float("-inf"), 1, 2], ".hue: 1 of 3 rows are infinite, the contract allows 0", id="inf without bounds"),
         pytest.param({"type": "integer", "min": 5}, [4, 5, 6], ".hue: 1 of 3 rows are below 5, the contract's min (such as 4)", id="integer's min"),
         pytest.param(
             {"type": "date", "min": "2013-01-01"},

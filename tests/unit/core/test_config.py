@@ -77,7 +77,10 @@ from tests.unit.small import changed, document, usecase
             id="no such pattern",
         ),
         pytest.param(
-            {"contract__rows__columns__x__outside": 0.1}, "contract.rows.columns.x.outside", "nothing to be outside of", id="outside of nothing"
+            {"contract__rows__columns__x": {"type": "boolean", "outside": 0.1}},
+            "contract.rows.columns.x.outside",
+            "nothing to be outside of",
+            id="outside of nothing",
         ),
         pytest.param(
             {"contract__rows__columns__x": {"type": "string", "drift": {"ks": 0.1}}},

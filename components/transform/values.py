@@ -1,0 +1,64 @@
+"""What no model can learn from: infinite numbers, and a feature that has no value in any training row."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import duckdb
+
+from core.config import UseCase
+from core.errors import UserError
+from core.tables import columns, identifier, path_literal
+
+FLOATS = ("FLOAT", "DOUBLE")
+SHOWN = 3  # columns of an example row
+
+
+def refuse_unusable(usecase: UseCase, connection: duckdb.DuckDBPyConnection, path: Path, training_rows: int) -> None:
+    """Look at features and target in the table as it was written. NaN counts as null.
+
+    Raises:
+        UserError: A number is infinite, or a feature is missing in all training rows.
+    """
+    types, table = columns(connection, path), f"read_parquet({path_literal(path)})"
+    clean = _clean(connection, path, training_rows)
+    features = [name for name in usecase.features.names if name not in clean]
+    floats = [name for name in dict.fromkeys((*features, usecase.target)) if types[name] in FLOATS and name not in clean]
+    infinite = [f"count(*) FILTER (isinf({identifier(name)}))" for name in floats]
+    known = [f"count({_known(name, types[name])}) FILTER (split = 'train')" for name in features]
+    query = f"SELECT {', '.join(['count(*)', *infinite, *known])} FROM {table}"  # noqa: S608
+    rows, *counts = connection.execute(query).fetchall()[0]
+    if bad := {name: count for name, count in zip(floats, counts, strict=False) if count}:
+        listed = ", ".join(f"{count:,} of {rows:,} rows in {name}" for name, count in bad.items())
+        example = _example(usecase, connection, f"{table} WHERE {' OR '.join(f'isinf({identifier(name)})' for name in bad)}", types)
+        raise UserError(
+            f"features() of {usecase.name} makes infinite numbers: {listed} (such as in the row with {example}). "
+            f'A division by zero gives them: divide by _.x.nullif(0), or make them null with .nullif(float("inf"))'
+        )
+    if missing := [name for name, count in zip(features, counts[len(floats) :], strict=True) if not count]:
+        raise UserError(
+            f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing in all training rows: "
+            f"remove {'it' if len(missing) == 1 else 'them'} from features in the config, or correct features() of {usecase.name}"
+        )
+
+
+def _clean(connection: duckdb.DuckDBPyConnection, path: Path, training_rows: int) -> set[str]:
+    """Return the columns that need no scan, by the statistics in the file.
+
+    DuckDB writes no least or greatest value for a row group that holds NaN, an infinite number, or nulls alone.
+    """
+    statistics = f"SELECT path_in_schema AS name, * FROM parquet_metadata({path_literal(path)})"  # noqa: S608
+    complete = "bool_and(stats_min_value IS NOT NULL AND stats_max_value IS NOT NULL)"
+    query = f"SELECT name FROM ({statistics}) GROUP BY name HAVING {complete} AND sum(stats_null_count) < {training_rows}"  # noqa: S608
+    return {name for (name,) in connection.execute(query).fetchall()}
+
+
+def _known(name: str, kind: str) -> str:
+    return f"nullif({identifier(name)}, 'nan')" if kind in FLOATS else identifier(name)
+
+
+def _example(usecase: UseCase, connection: duckdb.DuckDBPyConnection, rows: str, names: Iterable[str]) -> str:
+    """Show one row by its key, or by its first columns if the config names no key."""
+    shown = usecase.key if isinstance(usecase.key, tuple) else [*names][:SHOWN]
+    texts = ", ".join(f"{identifier(name)}::VARCHAR" for name in shown)
+    values = connection.execute(f"SELECT {texts} FROM {rows} LIMIT 1").fetchall()[0]  # noqa: S608
+    return ", ".join(f"{name} {'null' if value is None else value}" for name, value in zip(shown, values, strict=True))
