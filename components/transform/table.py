@@ -18,6 +18,7 @@ from components.transform.leakage import refuse_leakage, repeated
 from components.transform.split import place, refuse_empty, splitting
 from components.transform.values import refuse_unusable
 from core.config import UseCase
+from core.configtext import where
 from core.errors import UserError
 from core.featurecheck import table_problems
 from core.featurecode import table
@@ -104,7 +105,9 @@ def _expression(usecase: UseCase, files: dict[str, Path]) -> Table:
         tables[name] = raw.select(*usecase.contract[name].columns)
     expression = table(usecase.name, tables)
     if problems := list(table_problems(usecase, expression)):
-        raise UserError("\n".join(": ".join(filter(None, [".".join(map(str, path)), message])) for path, message in problems))
+        raise UserError(
+            "\n".join(f"{where(usecase, path)}: {'.'.join(map(str, path))}: {message}" if path else message for path, message in problems)
+        )
     return expression
 
 
