@@ -104,10 +104,11 @@ def _expression(usecase: UseCase, files: dict[str, Path]) -> Table:
         raw = ibis.table({column: kind(nullable=True) for column, kind in schema.items()}, name)
         tables[name] = raw.select(*usecase.contract[name].columns)
     expression = table(usecase.name, tables)
-    if problems := list(table_problems(usecase, expression)):
-        raise UserError(
-            "\n".join(f"{where(usecase, path)}: {'.'.join(map(str, path))}: {message}" if path else message for path, message in problems)
-        )
+    lines = [
+        f"{where(usecase, path)}: {'.'.join(map(str, path))}: {message}" if path else message for path, message in table_problems(usecase, expression)
+    ]
+    if lines:
+        raise UserError("\n".join(lines))
     return expression
 
 
