@@ -8,7 +8,7 @@ from decimal import Decimal
 from fractions import Fraction
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import yaml
@@ -29,31 +29,47 @@ ENOUGH = 20  # rows by which a key is told from chance
 NEAR = 0.9  # of the rows: about as many different values has a key
 FIRST = 50_000  # rows by which most pairs are ruled out
 PAIRS = 20  # that are tried on all rows
+WIDEST, KEYED = 3, 12  # columns of a proposed key at most, and columns that it is made of: those with the most different values
 HUGE = 1e300  # beyond which nothing is rounded
 HEADROOM, LEAST_NULLS = 1.2, 0.001  # for nulls
 
 
 def propose(usecase: UseCase, folder: str) -> str:
-    """Write a contract for every source, as YAML.
+    """Write the key of the largest source and a contract for every source, as YAML.
 
     Args:
         usecase: The use case; what its contract says does not count.
         folder: Where `<source>.parquet` lies for each source.
     """
-    lines = ["contract:"]
+    lines, tables = ["contract:"], list[_Table]()
     with tempfile.TemporaryDirectory() as workplace, connect(usecase.limits.memory) as connection:
         for name in usecase.sources:
-            path = typed(connection, Path(folder, f"{name}.parquet"), Path(workplace))
-            lines += [f"  {_flow(name)}:", *(f"    {line}" for line in _table(connection, path))]
-    return "\n".join(lines) + "\n"
+            tables.append(_examined(connection, name, typed(connection, Path(folder, f"{name}.parquet"), Path(workplace))))
+            lines += [f"  {_flow(name)}:", *(f"    {line}" for line in _promises(tables[-1]))]
+        key = list(_key(connection, max(tables, key=lambda item: item.rows)))
+    return "\n".join([*key, *lines]) + "\n"
 
 
-def _table(connection: duckdb.DuckDBPyConnection, path: Path) -> Iterator[str]:
+class _Table(NamedTuple):
+    """A source's table, its profile, and sets of columns that no two rows share."""
+
+    name: str
+    path: Path
+    rows: int
+    known: dict[str, Profile]
+    keys: list[list[str]]
+
+
+def _examined(connection: duckdb.DuckDBPyConnection, name: str, path: Path) -> _Table:
     found = columns(connection, path)
     rows = connection.execute(f"SELECT count(*) FROM {table(path)}").fetchall()[0][0]  # noqa: S608
-    known = {name: sight.now for name, sight in profile(connection, path, found, rows, {}).items()}
+    known = {column: sight.now for column, sight in profile(connection, path, found, rows, {}).items()}
+    return _Table(name, path, rows, known, _keys(connection, path, known, rows))
+
+
+def _promises(examined: _Table) -> Iterator[str]:
+    _, _, rows, known, keys = examined
     yield f"rows: {{min: {_least(rows)}}}  # there are {rows:,}"
-    keys = _keys(connection, path, known, rows)
     if keys:
         yield f"unique: {_flow(keys)}"
     yield "columns:"
@@ -86,6 +102,26 @@ def _keys(connection: duckdb.DuckDBPyConnection, path: Path, known: dict[str, Pr
     likely = (pair for pair in pairs if _is_unique(connection, path, pair, f"LIMIT {FIRST}"))
     tried = (pair for pair, _ in zip(likely, range(PAIRS), strict=False))
     return [list(pair) for pair in tried if _is_unique(connection, path, pair)][:1]
+
+
+def _key(connection: duckdb.DuckDBPyConnection, examined: _Table) -> Iterator[str]:
+    """Propose the key of the rows: ids and the like first, then any columns, the fewest that are unique."""
+    name, path, rows, known, keys = examined
+    if rows < ENOUGH:
+        return
+    fit = sorted((column for column in known if known[column].kind != "other"), key=lambda column: -known[column].distinct)[:KEYED]
+    exact = [column for column in fit if _type(known[column]) != "number" and not known[column].nulls]
+    groups = (group for among in (exact, fit) for width in range(1, WIDEST + 1) for group in combinations(among, width))
+    wide = (group for group in groups if math.prod(known[column].distinct for column in group) >= NEAR * rows)
+    likely = (group for group in wide if _is_unique(connection, path, group, f"LIMIT {FIRST}"))
+    tried = (list(group) for group, _ in zip(likely, range(PAIRS), strict=False) if _is_unique(connection, path, group))
+    key = next(iter(keys), None) or next(tried, None)
+    if key:
+        yield f"key: {_flow(key)}  # no two of {rows:,} rows of {_printable(name)} share {'these' if len(key) > 1 else 'it'}; let features() keep it"
+    elif _is_unique(connection, path, tuple(known)):
+        yield f"key: all  # no two of {rows:,} rows of {_printable(name)} are equal; a few columns of yours that identify a row are better"
+    else:
+        yield f"# key: some of {rows:,} rows of {_printable(name)} are equal, so no columns identify a row: remove the repeated ones in features()"
 
 
 def _is_unique(connection: duckdb.DuckDBPyConnection, path: Path, names: tuple[str, ...], limit: str = "") -> bool:

@@ -102,6 +102,29 @@ def test_keys_are_found(tmp_path: Path, data: dict[str, Any], unique: Any) -> No
     assert found.get("unique") == unique
 
 
+@pytest.mark.parametrize(
+    ("data", "key"),
+    [
+        pytest.param({"x": [index / 7 for index in range(40)], "id": list(range(40))}, ["id"], id="an id before a measure"),
+        pytest.param({"day": [day for day in range(20) for _ in "ab"], "kind": ["a", "b"] * 20}, ["day", "kind"], id="two columns"),
+        pytest.param(
+            {"a": [row // 16 for row in range(64)], "b": [row // 4 % 4 for row in range(64)], "c": [row % 4 for row in range(64)]},
+            ["a", "b", "c"],
+            id="three columns",
+        ),
+        pytest.param({"x": [row // 2 / 7 for row in range(40)], "y": [row % 2 / 3 for row in range(40)]}, ["x", "y"], id="two measures"),
+        pytest.param({"id": [*range(39), None], "x": [1.0] * 40}, ["id"], id="one null"),
+        pytest.param({f"c{bit}": [row >> bit & 1 for row in range(64)] for bit in range(6)}, "all", id="the whole row"),
+        pytest.param({"x": [1.0, 2.0] * 20}, None, id="rows that repeat"),
+        pytest.param({"id": list(range(10))}, None, id="too few rows to tell"),
+    ],
+)
+def test_the_fewest_columns_that_identify_a_row_are_proposed(tmp_path: Path, data: dict[str, Any], key: Any) -> None:
+    text, _ = proposed(tmp_path, data)
+
+    assert yaml.safe_load(text).get("key") == key
+
+
 def test_each_line_says_what_was_seen(tmp_path: Path) -> None:
     data = {"x": [1.0, 5.0, None, 9.0], "evil\n# name": ["a\nb: c", "d", "e", "f"], "blob": [b"x"] * 4, "always": [7] * 4}
 
