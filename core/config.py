@@ -99,7 +99,17 @@ class Train(Frozen):
     max_rows: int | Literal["fit"] | None = Field(
         default=None, description="Learn from so many training rows at most, drawn by the seed; fit: from as many as the memory holds."
     )
+    refit: Literal["train+validation", "none"] = Field(
+        default="train+validation",
+        description="On which rows the best candidate is fitted after the search. That model is judged on the test rows and served. none: on the "
+        "training rows alone.",
+    )
     candidates: dict[Name, Candidate] = Field(min_length=1, description="Kinds of model that the search may choose, by a name of yours.")
+
+    @property
+    def fitted_on(self) -> str:
+        """The splits whose rows the judged model is fitted on, as `core.tables.splits` reads them."""
+        return "train" if self.refit == "none" else "train+validation"
 
     @field_validator("max_rows", mode="before")
     @classmethod

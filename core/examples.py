@@ -12,7 +12,7 @@ from core.bundle import Input
 from core.config import UseCase
 from core.errors import UserError
 from core.sampling import draw, lacking
-from core.tables import inputs
+from core.tables import inputs, splits
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,7 @@ def examples(path: str | Path, usecase: UseCase, split: str, reads: tuple[Input,
     Args:
         path: The table that transform made.
         usecase: The use case.
-        split: train, validation or test.
+        split: train, validation or test, or several, such as train+validation.
         reads: The model's inputs, if other than the use case's.
         most: If there are more rows, draw so many by `train.seed`, and one at least of each class.
 
@@ -55,7 +55,7 @@ def batches(
     Args:
         path: The table that transform made.
         usecase: The use case.
-        split: train, validation or test.
+        split: train, validation or test, or several, such as train+validation.
         reads: As of `examples`.
         most: As of `examples`.
         seed: Of the order in which the table's row groups are read, if other than the table's.
@@ -105,13 +105,21 @@ def _parts(file: "pq.ParquetFile", split: str) -> list[_Part]:
 
     found, first = [], 0
     for group in range(file.num_row_groups):
-        rows = pc.sum(pc.equal(file.read_row_group(group, columns=["split"]).column("split"), split)).as_py() or 0
+        rows = pc.sum(_among(file.read_row_group(group, columns=["split"]).column("split"), split)).as_py() or 0
         if rows:
             found.append(_Part(group, first, rows))
             first += rows
     if not found:
         raise UserError(f"there are no {split} rows: deliver more data or change the shares under split")
     return found
+
+
+def _among(column: "pa.Array | pa.ChunkedArray", split: str) -> Any:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    named = splits(split)
+    return pc.equal(column, named[0]) if len(named) == 1 else pc.is_in(column, value_set=pa.array(named))
 
 
 def _rows(parts: list[_Part]) -> int:
@@ -131,12 +139,10 @@ def _chosen(file: "pq.ParquetFile", usecase: UseCase, split: str, parts: list[_P
 
 def _pieces(file: "pq.ParquetFile", split: str, parts: list[_Part], names: list[str], chosen: NDArray[np.int64] | None) -> "Iterator[pa.RecordBatch]":
     """Read row group by row group what is of the split and, of that, what was chosen."""
-    import pyarrow.compute as pc
-
     for part in parts:
         first = part.first
         for batch in file.iter_batches(BATCH, row_groups=[part.group], columns=[*names, "split"]):
-            piece = batch.filter(pc.equal(batch.column("split"), split))
+            piece = batch.filter(_among(batch.column("split"), split))
             start, first = first, first + piece.num_rows
             if chosen is not None:
                 low, high = np.searchsorted(chosen, [start, first])

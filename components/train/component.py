@@ -7,7 +7,7 @@ from components.step import step
 
 @step
 def train(config: str, table: dsl.Input[dsl.Dataset], model: dsl.Output[dsl.Model], trials: dsl.Output[dsl.HTML]) -> float:
-    """Fit the candidate models and keep the best on the validation rows.
+    """Fit the candidate models, keep the best on the validation rows, and fit it on the rows that `train.refit` says.
 
     Args:
         config: The use case, as YAML text.
@@ -16,7 +16,7 @@ def train(config: str, table: dsl.Input[dsl.Dataset], model: dsl.Output[dsl.Mode
         trials: One line a trial: parameters, score, seconds.
 
     Returns:
-        Score of the kept model on the validation rows, in the use case's metric.
+        Score of the best trial on the validation rows, in the use case's metric.
     """
     from components.train.fit import fit
     from core.tracking import record

@@ -1,4 +1,4 @@
-"""The search: trials on the training rows, judged on the validation rows; the best is then fitted on all training rows."""
+"""The search: trials on the training rows, scored on the validation rows. The best is then fitted on both, as `train.refit` says."""
 
 import time
 from collections.abc import Callable
@@ -47,7 +47,7 @@ def fit(run: Run, table: str, model: str, page: str) -> float:
         page: Where the list of trials is written.
 
     Returns:
-        Score of the written model on the validation rows.
+        Score of the best trial on the validation rows; with `refit: none`, of the written model.
 
     Raises:
         UserError: The rows cannot be learnt from or do not fit into memory, or every trial failed.
@@ -59,7 +59,7 @@ def fit(run: Run, table: str, model: str, page: str) -> float:
     with kept_to(allowed):
         learnt = _learn(run, table, found, budget)
         Path(model).write_bytes(dump_model(learnt.pipeline))
-    best, rows = learnt.trial, _told(usecase, learnt.rows, found.rows["train"])
+    best, rows = learnt.trial, _fitted_on(usecase, learnt.rows, found)
     run.artifacts["trials.html"] = write(usecase, learnt.trials, best, learnt.value, rows, page)
     run.parameters |= {
         "candidate": best.candidate,
@@ -70,13 +70,13 @@ def fit(run: Run, table: str, model: str, page: str) -> float:
     run.metrics |= {f"validation.{usecase.metric}": learnt.value, "trials": float(len(learnt.trials))}
     run.metrics |= {"rows.fitted": float(learnt.rows), "expected_memory_mib": budget.expected(learnt.rows) / 2**20}
     run.summary = f"{best.candidate}, {METRICS[usecase.metric].title} {learnt.value:.4f} on validation, best of {len(learnt.trials)} trials"
-    if learnt.rows < found.rows["train"]:
+    if learnt.rows < found.count(usecase.train.fitted_on):
         run.summary += f", fitted on {rows}"
     return learnt.value
 
 
 class Learnt(NamedTuple):
-    """The best of the trials, fitted on `rows` training rows, and its score on the validation rows."""
+    """The best of the trials, fitted on `rows` rows, and its score on the validation rows."""
 
     pipeline: Pipeline
     value: float
@@ -86,15 +86,17 @@ class Learnt(NamedTuple):
 
 
 def _learn(run: Run, table: str, found: Survey, budget: Budget) -> Learnt:
-    usecase, rows = run.usecase, budget.rows()
+    usecase, split = run.usecase, run.usecase.train.fitted_on
+    searched, rows = budget.rows("train"), budget.rows(split)
     learner = Learner(table, usecase, found, budget)
-    trials = search(usecase, learner, min(rows, usecase.train.sample_rows or rows), run.trial)
+    trials = search(usecase, learner, min(searched, usecase.train.sample_rows or searched), run.trial)
     best = _best(usecase, trials)
     try:
-        pipeline = learner.fit(best.candidate, best.parameters, rows)
+        pipeline = learner.fit(best.candidate, best.parameters, rows, split)
     except (ValueError, ArithmeticError) as error:  # a sample may have hidden it
         raise UserError(f"{best.candidate} cannot be fitted on {rows:,} rows: {first_line(error)}: correct train.candidates") from error
-    return Learnt(pipeline, learner.score(pipeline), rows, best, trials)
+    value = learner.score(pipeline) if split == "train" else float(best.score or 0.0)  # a model cannot be scored on rows that it learnt from
+    return Learnt(pipeline, value, rows, best, trials)
 
 
 def search(usecase: UseCase, learner: Learner, rows: int, publish: Publish) -> list[Trial]:
@@ -157,8 +159,13 @@ def _best(usecase: UseCase, trials: list[Trial]) -> Trial:
     return max(scored, key=lambda trial: sign * (trial.score or 0.0))
 
 
-def _told(usecase: UseCase, rows: int, of: int) -> str:
-    return f"{rows:,} rows" if rows >= of else f"{rows:,} of {of:,} rows, seed {usecase.train.seed}"
+def _fitted_on(usecase: UseCase, rows: int, found: Survey) -> str:
+    """Say on which rows the model was fitted: how many, of which splits, from when to when."""
+    split = usecase.train.fitted_on
+    of, span = found.count(split), found.span(split)
+    sentence = f"{f'{rows:,}' if rows >= of else f'{rows:,} of {of:,}'} rows of {split.replace('+', ' and ')}"
+    sentence += f", {usecase.split.column} from {span[0]} to {span[1]}" if span else ""
+    return sentence if rows >= of else f"{sentence}, seed {usecase.train.seed}"
 
 
 def _require_variety(usecase: UseCase, found: Survey) -> None:

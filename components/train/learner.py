@@ -29,41 +29,42 @@ class Learner:
 
     def __init__(self, table: str, usecase: UseCase, survey: Survey, budget: Budget) -> None:
         self._table, self._usecase, self._survey, self._budget = table, usecase, survey, budget
-        self._held: tuple[int, Rows] | None = None
+        self._held: tuple[tuple[int, str], Rows] | None = None
 
-    def fit(self, name: str, parameters: dict[str, Any], rows: int) -> Pipeline:
+    def fit(self, name: str, parameters: dict[str, Any], rows: int, split: str = "train") -> Pipeline:
         """Fit one candidate.
 
         Args:
             name: The candidate's.
             parameters: What the search chose.
-            rows: How many training rows to learn from.
+            rows: How many rows to learn from.
+            split: Of which splits, such as train+validation.
         """
         pipeline = build(self._usecase.train.candidates[name], self._usecase.features, parameters, self._usecase.train.seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # such as iterations that ran out: the score says whether it matters
             if self._budget.holds(name, rows):
-                return pipeline.fit(*self._read(rows))
+                return pipeline.fit(*self._read(rows, split))
             self._held = None
-            return self._fit_in_batches(pipeline, rows)
+            return self._fit_in_batches(pipeline, rows, split)
 
     def score(self, fitted: Pipeline) -> float:
         """Return the use case's metric on the validation rows."""
         return score(self._usecase.metric, predict_in_batches(fitted, batches(self._table, self._usecase, "validation")))
 
-    def _read(self, rows: int) -> Rows:
-        if self._held is None or self._held[0] != rows:
+    def _read(self, rows: int, split: str) -> Rows:
+        if self._held is None or self._held[0] != (rows, split):
             self._held = None  # gone before the others are read
-            self._held = (rows, examples(self._table, self._usecase, "train", most=rows))
+            self._held = ((rows, split), examples(self._table, self._usecase, split, most=rows))
         return self._held[1]
 
-    def _fit_in_batches(self, pipeline: Pipeline, rows: int) -> Pipeline:
+    def _fit_in_batches(self, pipeline: Pipeline, rows: int, split: str) -> Pipeline:
         """Fit the preprocessing on a sample, then the model in as many passes over the table as it takes; each in another order."""
         prepare, model = pipeline[0], pipeline[-1]
-        prepare.fit(*examples(self._table, self._usecase, "train", most=min(rows, PREPARED)))
+        prepare.fit(*examples(self._table, self._usecase, split, most=min(rows, PREPARED)))
         classes = self._survey.classes["train"]
         known = {"classes": np.array(classes)} if classes else {}
         for turn in range(max(1, -(-SEEN // rows))):
-            for data, target in batches(self._table, self._usecase, "train", most=rows, seed=self._usecase.train.seed + turn):
+            for data, target in batches(self._table, self._usecase, split, most=rows, seed=self._usecase.train.seed + turn):
                 model.partial_fit(prepare.transform(data), target, **known)
         return pipeline

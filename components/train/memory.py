@@ -38,14 +38,17 @@ class Budget:
         used = psutil.Process().memory_info().rss
         self._fixed = used + RESERVE + survey.texts + survey.rows["validation"] * (80 + 24 * self._outputs)
 
-    def rows(self) -> int:
-        """Decide how many training rows are learnt from, as `train.max_rows` says.
+    def rows(self, split: str = "train") -> int:
+        """Decide how many rows are learnt from, as `train.max_rows` says.
+
+        Args:
+            split: Of which splits, such as train+validation.
 
         Raises:
             UserError: They do not fit, and nobody said that fewer will do.
         """
         most = self._usecase.train.max_rows
-        wanted = min(self._survey.rows["train"], most) if isinstance(most, int) else self._survey.rows["train"]
+        wanted = min(self._survey.count(split), most) if isinstance(most, int) else self._survey.count(split)
         tight = {name: self._fitting(name, wanted) for name in self._usecase.train.candidates if not self._can(name, wanted)}
         least = min(tight.values(), default=wanted)
         if tight and (most != "fit" or least < 1):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from components.train.fit import Trial
 
 BODY = """
-<p>Kept: <b>{{ best.candidate }}</b>, fitted on {{ rows }} of training: {{ metric }} {{ value | short }} on the validation rows.</p>
+<p>Kept: <b>{{ best.candidate }}</b>, fitted on {{ rows }}. {{ metric }} {{ value | short }} on the validation rows.</p>
 <table><tr><th class="n">trial</th><th>candidate</th><th>parameters</th><th class="n">{{ metric }}</th><th class="n">seconds</th></tr>
 {% for trial in trials %}<tr><td class="n">{{ loop.index }}</td><td>{% if trial == best %}<b>{{ trial.candidate }}</b>{% else %}{{ trial.candidate }}{% endif %}</td>
 <td>{% for key, item in trial.parameters.items() %}{{ key }} {{ item | short }}{{ ", " if not loop.last }}{% endfor %}{% if trial.problem %} failed: {{ trial.problem }}{% endif %}</td>

@@ -160,7 +160,7 @@ def test_a_value_that_training_never_saw_gets_an_answer(tmp_path: Path, name: st
     candidate = small.document()["train"]["candidates"][name]
     known = ["a" if split == "train" else late for split in small.columns()["split"]]
 
-    run, value = fitted(small.usecase(train__candidates={name: candidate}), tmp_path, kind=known)
+    run, value = fitted(small.usecase(train__candidates={name: candidate}, train__refit="none"), tmp_path, kind=known)
 
     model = load_model((tmp_path / "model.skops").read_bytes())
     rows, _ = examples(tmp_path / "table.parquet", run.usecase, "test")
@@ -174,16 +174,27 @@ def test_a_numeric_column_without_any_value_is_no_obstacle(tmp_path: Path) -> No
     assert value > 0.7
 
 
-def test_the_search_learns_from_a_sample_and_the_model_from_all(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("refit", "rows", "splits"), [("train+validation", 480, "train and validation"), ("none", 360, "train")])
+def test_the_search_learns_from_a_sample_and_the_model_from_all(tmp_path: Path, refit: str, rows: int, splits: str) -> None:
     candidate = {"estimator": "sklearn.neighbors.KNeighborsClassifier"}
-    usecase = small.usecase(train__candidates={"neighbours": candidate}, train__sample_rows=50, train__max_trials=1)
+    usecase = small.usecase(train__candidates={"neighbours": candidate}, train__sample_rows=50, train__max_trials=1, train__refit=refit)
 
-    _, value = fitted(usecase, tmp_path)
+    run, value = fitted(usecase, tmp_path)
 
     model = load_model((tmp_path / "model.skops").read_bytes())
     sampled = float((tmp_path / "trials.html").read_text().partition('<td class="n">1</td>')[2].partition('class="n">')[2].partition("<")[0])
-    assert model[-1].n_samples_fit_ == 360
-    assert value != pytest.approx(sampled, abs=1e-4)
+    assert model[-1].n_samples_fit_ == rows
+    assert run.parameters["fitted_on"] == f"{rows} rows of {splits}"
+    assert (value == pytest.approx(sampled, abs=1e-4)) == (refit != "none")  # the score is that of a model that never saw the validation rows
+
+
+def test_of_a_split_by_time_the_card_says_from_when_to_when(tmp_path: Path) -> None:
+    usecase = small.usecase(split={"by": "time", "column": "day"})
+    day = np.arange(600) // 5  # as many instants as rows of a split
+
+    run, _ = fitted(usecase, tmp_path, day=day, split=np.where(day < 72, "train", np.where(day < 96, "validation", "test")))
+
+    assert run.parameters["fitted_on"] == "480 rows of train and validation, day from 0 to 95"
 
 
 def test_a_sample_that_lacks_a_class_costs_no_run(tmp_path: Path) -> None:
@@ -195,16 +206,17 @@ def test_a_sample_that_lacks_a_class_costs_no_run(tmp_path: Path) -> None:
     assert np.isfinite(value)
 
 
-def test_preprocessing_is_fitted_on_the_training_rows_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("refit", "splits"), [("train+validation", ("train", "validation")), ("none", ("train",))])
+def test_the_written_model_is_fitted_on_no_other_rows(tmp_path: Path, refit: str, splits: tuple[str, ...]) -> None:
     data = small.columns()
-    shifted = np.where(data["split"] == "train", data["y"], data["y"] + 1000)
+    learnt = np.isin(data["split"], splits)
     candidates = {"linear": LINEAR}
 
-    fitted(small.usecase(train__candidates=candidates), tmp_path, y=shifted)
+    fitted(small.usecase(train__candidates=candidates, train__refit=refit), tmp_path, y=np.where(learnt, data["y"], data["y"] + 1000))
 
     model = load_model((tmp_path / "model.skops").read_bytes())
     mean = model["prepare"].named_transformers_["numeric"][-1].mean_[1]
-    assert mean == pytest.approx(data["y"][data["split"] == "train"].mean(), abs=1e-9)
+    assert mean == pytest.approx(data["y"][learnt].mean(), abs=1e-9)
 
 
 def test_the_seed_reaches_an_estimator_that_draws_at_random() -> None:

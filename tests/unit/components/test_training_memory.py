@@ -167,9 +167,9 @@ def test_a_sample_is_told_wherever_the_model_is(tmp_path: Path) -> None:
     fit(run, table, str(tmp_path / "model.skops"), str(tmp_path / "trials.html"))
 
     assert load_model((tmp_path / "model.skops").read_bytes())[-1].n_samples_fit_ == 100
-    assert run.summary.endswith("fitted on 100 of 360 rows, seed 1")
-    assert (run.parameters["fitted_on"], run.metrics["rows.fitted"]) == ("100 of 360 rows, seed 1", 100)
-    assert "fitted on 100 of 360 rows, seed 1 of training" in (tmp_path / "trials.html").read_text()
+    assert run.summary.endswith("fitted on 100 of 480 rows of train and validation, seed 1")
+    assert (run.parameters["fitted_on"], run.metrics["rows.fitted"]) == ("100 of 480 rows of train and validation, seed 1", 100)
+    assert "fitted on 100 of 480 rows of train and validation, seed 1." in (tmp_path / "trials.html").read_text()
 
 
 @pytest.mark.parametrize("rows", [pytest.param(36_000, id="all"), pytest.param(30_000, id="a sample")])
