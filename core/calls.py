@@ -116,13 +116,13 @@ class Calls:
                 raise  # a file of this machine
             if isinstance(error, PreconditionError):
                 code = "PreconditionFailed"
-            refusal = self._error(code or f"HTTP {status}", message, key)
+            refusal = self._error(code or f"HTTP {status}", message, key, str(error))
             if status and status not in BUSY:
                 raise refusal from error
             raise Interrupted from (refusal if status else error)
 
-    def _error(self, code: str, message: str, key: str) -> S3Error:
-        return S3Error(urllib3.HTTPResponse(), code, message, None, None, None, self._bucket, key)
+    def _error(self, code: str, message: str, key: str, answer: str = "") -> S3Error:
+        return S3Error(urllib3.HTTPResponse(answer.encode()), code, message, None, None, None, self._bucket, key)
 
 
 def _config() -> S3Config:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,24 @@ from core.errors import UserError
 BUCKETS = ("data", "pipelines", "mlflow", "models", "predictions")
 ARTIFACTS = "s3://pipelines/kfp"  # of pipeline runs: defaultPipelineRoot in the ConfigMap kfp-launcher
 ENVIRONMENT = ("AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+FULL = f"make room, such as by deleting artifacts of old runs below {ARTIFACTS}, or have the limit raised"
+TOKEN = "the credentials have expired or belong to another server: get new ones (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN)"
+REGION = "the bucket is in another region{region}: set AWS_REGION to it"
+CURES = {
+    "NoSuchBucket": "bucket {bucket} does not exist: create it or correct the address",
+    "NoSuchKey": "there is no such object: correct the address",
+    "AccessDenied": "access denied: the credentials may not use it (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)",
+    "InternalError": "the S3 server cannot do it, perhaps its disk is full: make room, or look into its log (.local/logs/s3.log on a laptop)",
+    "InvalidAccessKeyId": "the access key is unknown: correct AWS_ACCESS_KEY_ID",
+    "SignatureDoesNotMatch": "the secret key is wrong: correct AWS_SECRET_ACCESS_KEY",
+    "RequestTimeTooSkewed": "the clocks of this machine and of the S3 server differ by minutes: set both by NTP, then run again",
+    "SlowDown": "the S3 server has too much to do: run again later",
+    **dict.fromkeys(("XMinioStorageFull", "XMinioDiskFull", "InsufficientStorage"), f"the S3 server's disk is full: {FULL}"),
+    **dict.fromkeys(("QuotaExceeded", "XMinioAdminBucketQuotaExceeded"), f"the bucket's quota is used up: {FULL}"),
+    **dict.fromkeys(("ExpiredToken", "InvalidToken", "InvalidTokenId", "TokenRefreshRequired"), TOKEN),
+    **dict.fromkeys(("AuthorizationHeaderMalformed", "IllegalLocationConstraintException"), REGION),
+    **dict.fromkeys(("PermanentRedirect", "TemporaryRedirect", "Redirect"), f"{REGION}, and AWS_ENDPOINT_URL_S3 to that region's server{{endpoint}}"),
+}
 
 
 def split(uri: str) -> tuple[str, str]:
@@ -61,16 +80,7 @@ def errors(what: str) -> Iterator[None]:
     try:
         yield
     except S3Error as error:
-        cures = {
-            "NoSuchBucket": f"bucket {error.bucket_name or what} does not exist: create it or correct the address",
-            "NoSuchKey": "there is no such object: correct the address",
-            "AccessDenied": "access denied: the credentials may not use it (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)",
-            "InternalError": "the S3 server cannot do it, perhaps its disk is full: make room, or look into its log (.local/logs/s3.log on a laptop)",
-            "ExpiredToken": "the credentials have expired: get new ones (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN)",
-            "InvalidAccessKeyId": "the access key is unknown: correct AWS_ACCESS_KEY_ID",
-            "SignatureDoesNotMatch": "the secret key is wrong: correct AWS_SECRET_ACCESS_KEY",
-        }
-        raise UserError(f"{what}: {cures.get(error.code or '', f'{error.code}: {error.message}')}") from error
+        raise UserError(f"{what}: {_refusal(error, what)}") from error
     except (MinioException, urllib3.exceptions.HTTPError) as error:
         server = os.environ.get("AWS_ENDPOINT_URL_S3")
         raise UserError(
@@ -78,6 +88,21 @@ def errors(what: str) -> Iterator[None]:
         ) from error
     except ValueError as error:  # minio-py refuses what no server would take
         raise UserError(f"{what} is not the address of an object: write s3://bucket/key") from error
+
+
+def _refusal(error: S3Error, what: str) -> str:
+    """Say what an S3 server refuses and why, with what it says of itself where the cure needs that."""
+    cure = CURES.get(error.code or "")
+    if cure is None:
+        return f"{error.code}: {error.message or 'the S3 server says no more'}: look the code up in its documentation"
+    text = f"{error.message} {getattr(error.response, 'data', b'')!r}"
+    region = re.search(r"expecting '([\w-]+)'|<Region>([\w-]+)</Region>", text)
+    endpoint = re.search(r"<Endpoint>([\w.:-]+)</Endpoint>", text)
+    return cure.format(
+        bucket=error.bucket_name or what,
+        region=f", {region[1] or region[2]}" if region else "",
+        endpoint=f", {endpoint[1]}" if endpoint else "",
+    )
 
 
 def read(uri: str) -> bytes:

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,56 @@ def test_an_address_is_a_bucket_and_a_key() -> None:
 def test_another_address_is_refused(address: str) -> None:
     with pytest.raises(UserError, match=r"is not an S3 address: write s3://bucket/key"):
         read(address)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "more", "sentence"),
+    [
+        (507, "XMinioStorageFull", "<Message>Storage backend</Message>", "the S3 server's disk is full: make room"),
+        (403, "QuotaExceeded", "", "the bucket's quota is used up: make room"),
+        (403, "RequestTimeTooSkewed", "<Message>too large</Message>", "the clocks of this machine and of the S3 server differ"),
+        (400, "ExpiredToken", "", "the credentials have expired or belong to another server: get new ones"),
+        (403, "InvalidTokenId", "", "the credentials have expired or belong to another server: get new ones"),
+        (400, "AuthorizationHeaderMalformed", "<Region>eu-central-1</Region>", "is in another region, eu-central-1: set AWS_REGION"),
+        (301, "PermanentRedirect", "<Endpoint>s3.eu.example.com</Endpoint>", "AWS_ENDPOINT_URL_S3 to that region's server, s3.eu.example.com"),
+        (418, "Teapot", "", "Teapot: the S3 server says no more: look the code up"),
+    ],
+)
+def test_what_a_server_refuses_has_cause_and_cure(
+    status: int, code: str, more: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = f"<?xml version='1.0'?><Error><Code>{code}</Code>{more}<BucketName>data</BucketName></Error>"
+    (tmp_path / "a.txt").write_text("a")
+
+    with refusing(status, body) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
+        for attempt in (lambda: read("s3://data/key"), lambda: write("s3://data/key", b"x"), lambda: upload(tmp_path, "s3://data/many")):
+            with pytest.raises(UserError) as refused:
+                attempt()
+            assert str(refused.value).startswith("s3://data/") and sentence in str(refused.value)
+
+
+@contextmanager
+def refusing(status: int, body: str) -> Iterator[str]:
+    """A server that refuses everything in S3's words."""
+
+    class Refusal(BaseHTTPRequestHandler):
+        def refuse(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.send_response(status)
+            self.send_header("Content-Type", "application/xml")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        do_GET = do_PUT = do_POST = do_HEAD = refuse
+
+        def log_message(self, *_: Any) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusal) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
 @pytest.mark.parametrize(
