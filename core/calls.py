@@ -114,6 +114,8 @@ class Calls:
             )
             if isinstance(error, FileNotFoundError) and not status:
                 raise  # a file of this machine
+            if "redirect without LOCATION" in str(error):  # what obstore makes of S3's word that the bucket is elsewhere
+                status, code = "301", "PermanentRedirect"
             if isinstance(error, PreconditionError):
                 code = "PreconditionFailed"
             refusal = self._error(code or f"HTTP {status}", message, key, str(error))

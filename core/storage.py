@@ -18,7 +18,7 @@ BUCKETS = ("data", "pipelines", "mlflow", "models", "predictions")
 ARTIFACTS = "s3://pipelines/kfp"  # of pipeline runs: defaultPipelineRoot in the ConfigMap kfp-launcher
 ENVIRONMENT = ("AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 FULL = f"make room, such as by deleting artifacts of old runs below {ARTIFACTS}, or have the limit raised"
-TOKEN = "the credentials have expired or belong to another server: get new ones (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN)"
+EXPIRED = "the credentials have expired or belong to another server: get new ones (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN)"
 REGION = "the bucket is in another region{region}: set AWS_REGION to it"
 CURES = {
     "NoSuchBucket": "bucket {bucket} does not exist: create it or correct the address",
@@ -31,7 +31,7 @@ CURES = {
     "SlowDown": "the S3 server has too much to do: run again later",
     **dict.fromkeys(("XMinioStorageFull", "XMinioDiskFull", "InsufficientStorage"), f"the S3 server's disk is full: {FULL}"),
     **dict.fromkeys(("QuotaExceeded", "XMinioAdminBucketQuotaExceeded"), f"the bucket's quota is used up: {FULL}"),
-    **dict.fromkeys(("ExpiredToken", "InvalidToken", "InvalidTokenId", "TokenRefreshRequired"), TOKEN),
+    **dict.fromkeys(("ExpiredToken", "InvalidToken", "InvalidTokenId", "TokenRefreshRequired"), EXPIRED),
     **dict.fromkeys(("AuthorizationHeaderMalformed", "IllegalLocationConstraintException"), REGION),
     **dict.fromkeys(("PermanentRedirect", "TemporaryRedirect", "Redirect"), f"{REGION}, and AWS_ENDPOINT_URL_S3 to that region's server{{endpoint}}"),
 }

@@ -153,6 +153,24 @@ def steps(usecase: UseCase) -> list[dict[str, Any]]:
     return sorted(newest.values(), key=lambda run: run["info"]["start_time"])
 
 
+def was_killed(run: dict[str, Any]) -> bool:
+    """Tell of a run whose process is gone whether it left its run open: nobody else ends it any more.
+
+    With KFP's plugin a run may still be open though the step has said how it went.
+    """
+    return run["info"]["status"] == "RUNNING" and not (is_joined() and "summary" in notes(run)["tags"])
+
+
+def end_killed(usecase: UseCase) -> None:
+    """End as KILLED what steps left open below this pipeline run, and their trials. For when no step runs any more."""
+    for step in _search(usecase, f"tags.`mlflow.parentRunId` = '{parent(usecase)}' AND attributes.status = 'RUNNING'"):
+        if was_killed(step):
+            step_id = step["info"]["run_id"]
+            for trial in _search(usecase, f"tags.`mlflow.parentRunId` = '{step_id}' AND attributes.status = 'RUNNING'"):
+                end(trial["info"]["run_id"], "KILLED")
+            end(step_id, "KILLED")
+
+
 def identity() -> dict[str, str]:
     """What makes the run repeatable: the code and the image."""
     return {"git.sha": os.environ.get("GIT_SHA", "unknown"), "image": os.environ.get("IMAGE") or "none, this machine's environment"}

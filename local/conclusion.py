@@ -76,9 +76,7 @@ def tell_success(usecase: UseCase, console: Console, seconds: float, links: dict
 def _abandon(usecase: UseCase) -> None:
     """End the MLflow run of a pipeline that was cut short, and what is open below it."""
     try:
-        for step in tracking.steps(usecase):
-            if step["info"]["status"] == "RUNNING":
-                tracking.end(step["info"]["run_id"], "KILLED")
+        tracking.end_killed(usecase)
         tracking.end(tracking.parent(usecase), "KILLED")
     except (UserError, NotFound):
         pass  # MLflow is down: nothing more can be done for its run

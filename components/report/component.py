@@ -11,7 +11,7 @@ def report(config: str, status: dsl.PipelineTaskFinalStatus, page: dsl.Output[ds
 
     Args:
         config: The use case, as YAML text.
-        status: How the run ended. Only FAILED means failure: a closed gate says RUNNING on a cluster.
+        status: How the run ended. RUNNING is no verdict (a closed gate, a pod that was killed whole): MLflow then tells.
         page: The report.
     """
     from components.report.report import report

@@ -16,7 +16,7 @@ ORDER: list[str] = [name for name in STEPS if name != "report"]  # which has no 
 
 @dataclass
 class Step:
-    """How one step went."""
+    """How one step went. Its status is MLflow's, and KILLED where it left its run open: no step runs beside the report."""
 
     name: str
     status: str
@@ -33,12 +33,13 @@ def report(config: str, failed: bool, path: str) -> None:
 
     Args:
         config: The use case, as YAML text.
-        failed: Whether a step failed.
+        failed: Whether a step is known to have failed. Kubeflow does not know it of one whose pod was killed whole.
         path: Where the page is written.
     """
     usecase = parse(config)
     try:
         steps = collect(usecase)
+        failed = failed or not succeeded(usecase, steps)
         page = write(usecase, steps, outcome(steps, failed), failed, _plots(steps), _about())
         Path(path).write_text(page, encoding="utf-8")
         _close(usecase, page, failed, steps)
@@ -56,8 +57,16 @@ def collect(usecase: UseCase) -> list[Step]:
     for run in tracking.steps(usecase):
         notes = tracking.notes(run)
         name = notes["tags"].get("step", run["info"]["run_name"])
-        found[name] = Step(name, run["info"]["status"], notes["metrics"], notes["params"], notes["tags"], run["info"]["artifact_uri"])
+        status = "KILLED" if tracking.was_killed(run) else run["info"]["status"]
+        found[name] = Step(name, status, notes["metrics"], notes["params"], notes["tags"], run["info"]["artifact_uri"])
     return [found[name] for name in ORDER if name in found]
+
+
+def succeeded(usecase: UseCase, steps: list[Step]) -> bool:
+    """Tell whether the run came to its end: each of its last steps has ended well, and no step was killed."""
+    ended = {step.name for step in steps if step.status != "KILLED"}
+    last = bool(ended & {"deploy", "serve"}) and ("load" in ended or not usecase.load)
+    return last and len(ended) == len(steps) and all(step.status != "FAILED" for step in steps)
 
 
 def outcome(steps: list[Step], failed: bool) -> str:
@@ -66,6 +75,9 @@ def outcome(steps: list[Step], failed: bool) -> str:
     broken = next((step for step in steps if step.status == "FAILED"), None)
     if broken:
         return f"{broken.name} failed: {broken.tags.get('error', 'it left no word why')}"
+    killed = next((step.name for step in steps if step.status == "KILLED"), None)
+    if killed:
+        return f"{killed} was killed, perhaps for want of memory: raise limits.steps.{killed}.memory, or look into its log and its pod's events"
     if failed:
         return f"{_silent(steps)} was killed or could not start: it left no word why; its log may tell"
     reason = known["evaluate"].tags.get("reason", "") if "evaluate" in known else "the run did not come to a verdict"
@@ -74,10 +86,9 @@ def outcome(steps: list[Step], failed: bool) -> str:
 
 
 def _silent(steps: list[Step]) -> str:
-    """Name the step that did not end: one that left a run open, else the one after the last; steps before it may come from Kubeflow's cache."""
-    unfinished = next((step.name for step in steps if step.status != "FINISHED"), None)
+    """Name the step that left nothing: the one after the last; steps before it may come from Kubeflow's cache."""
     following = ORDER[ORDER.index(steps[-1].name) + 1 :] if steps else ORDER
-    return unfinished or next(iter(following), "a step")
+    return next(iter(following), "a step")
 
 
 def _plots(steps: list[Step]) -> dict[str, str]:
@@ -99,6 +110,7 @@ def _about() -> dict[str, str]:
 def _close(usecase: UseCase, page: str, failed: bool, steps: list[Step]) -> None:
     """Leave the outcome, the metrics, the data's hash and the page on the pipeline run's MLflow run, and end it."""
     run = tracking.parent(usecase)
+    tracking.end_killed(usecase)
     data = next((step.tags["data.sha256"] for step in steps if "data.sha256" in step.tags), "unknown")
     headline = {name: value for step in steps for name, value in step.metrics.items() if name.startswith(("test.", "validation."))}
     tracking.publish(run, {}, headline, {"outcome": outcome(steps, failed), "data.sha256": data})

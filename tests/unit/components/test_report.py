@@ -33,6 +33,7 @@ def test_a_run_that_succeeded_is_told_step_by_step_and_ended(platform: Platform,
     config, page = small.config(), tmp_path / "page.html"
     leave(config, "extract", {"rows.rows": 600.0})
     leave(config, "evaluate", {"test.roc_auc": 0.875, "rival.roc_auc": 0.5})
+    leave(config, "deploy")
 
     report(config, False, str(page))
 
@@ -91,14 +92,31 @@ def test_a_users_mistake_ends_a_step_with_one_sentence_and_no_traceback(platform
     assert [(step["info"]["run_name"], step["info"]["status"]) for step in tracking.steps(parse(config))] == [("train", "FAILED")]
 
 
-def test_a_step_that_was_killed_before_it_could_say_so_is_named(platform: Platform, run_id: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("failed", [True, False], ids=["Kubeflow knows", "Kubeflow says RUNNING"])
+def test_a_killed_step_fails_the_run_and_stays_open_nowhere(failed: bool, platform: Platform, run_id: str, tmp_path: Path) -> None:
     config, page = small.config(), tmp_path / "page.html"
     leave(config, "extract")
-    assert tracking.get(Run("validate", parse(config), live=True).id)["info"]["status"] == "RUNNING"
+    first, second = (Run("train", parse(config), live=True) for _ in range(2))  # tried again by Kubeflow
+    trial = tracking.create(first.usecase, "trial-0", parent=first.id, tags={"trial": "true"})
+    assert {tracking.get(run)["info"]["status"] for run in (first.id, second.id, trial)} == {"RUNNING"}
 
-    report(config, True, str(page))
+    report(config, failed, str(page))
 
-    assert outcome(config)[1]["outcome"] == "validate was killed or could not start: it left no word why; its log may tell"
+    assert {tracking.get(run)["info"]["status"] for run in (first.id, second.id, trial)} == {"KILLED"}
+    status, tags = outcome(config)
+    assert status == "FAILED"
+    assert "train was killed" in tags["outcome"] and "limits.steps.train.memory" in tags["outcome"]
+    assert "The run failed." in page.read_text()
+
+
+def test_a_run_without_an_end_is_no_success(platform: Platform, run_id: str, tmp_path: Path) -> None:
+    config, page = small.config(), tmp_path / "page.html"
+    leave(config, "extract")
+    leave(config, "evaluate")  # the pod of the step after it was killed before it could begin a run
+
+    report(config, False, str(page))
+
+    assert outcome(config)[0] == "FAILED"
     assert "The run failed." in page.read_text()
 
 
@@ -116,11 +134,12 @@ def test_a_closed_gate_is_a_success_with_the_verdicts_reason(platform: Platform,
     config = small.config()
     evaluated = Run("evaluate", parse(config), tags={"reason": "the champion stays: 0.8 against 0.8"}, live=True)
     evaluated.close("FINISHED")
+    leave(config, "serve")
 
     report(config, False, str(tmp_path / "page.html"))
 
     status, tags = outcome(config)
-    assert (status, tags["outcome"]) == ("FINISHED", "the champion stays: 0.8 against 0.8")
+    assert (status, tags["outcome"]) == ("FINISHED", "the champion stays: 0.8 against 0.8; serve did its work")
 
 
 def test_what_a_step_says_cannot_change_the_page(platform: Platform, run_id: str, tmp_path: Path) -> None:

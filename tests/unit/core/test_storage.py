@@ -70,7 +70,7 @@ def test_another_address_is_refused(address: str) -> None:
         (400, "ExpiredToken", "", "the credentials have expired or belong to another server: get new ones"),
         (403, "InvalidTokenId", "", "the credentials have expired or belong to another server: get new ones"),
         (400, "AuthorizationHeaderMalformed", "<Region>eu-central-1</Region>", "is in another region, eu-central-1: set AWS_REGION"),
-        (301, "PermanentRedirect", "<Endpoint>s3.eu.example.com</Endpoint>", "AWS_ENDPOINT_URL_S3 to that region's server, s3.eu.example.com"),
+        (301, "PermanentRedirect", "<Endpoint>s3.eu.example.com</Endpoint>", "and AWS_ENDPOINT_URL_S3 to that region's server"),
         (418, "Teapot", "", "Teapot: the S3 server says no more: look the code up"),
     ],
 )
@@ -101,7 +101,7 @@ def refusing(status: int, body: str) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(body.encode())
 
-        do_GET = do_PUT = do_POST = do_HEAD = refuse
+        do_GET = do_PUT = do_POST = do_HEAD = refuse  # noqa: N815
 
         def log_message(self, *_: Any) -> None: ...
 
