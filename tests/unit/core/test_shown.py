@@ -61,7 +61,7 @@ def test_terminal_page_and_log_escape_control_characters(tmp_path: Path) -> None
 def test_an_unexpected_error_of_a_step_is_logged_escaped() -> None:
     code = (
         "import core.tracking as t, contextlib\n"
-        f"with t.record('x', {small.document()!r}) as run: raise ValueError({ATTACK!r} + 'http://a:{SECRET}@h')"
+        f"with t.record('x', {small.config()!r}) as run: raise ValueError({ATTACK!r} + 'http://a:{SECRET}@h')"
     )
 
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, timeout=60)
