@@ -60,8 +60,7 @@ def test_terminal_page_and_log_escape_control_characters(tmp_path: Path) -> None
 
 def test_an_unexpected_error_of_a_step_is_logged_escaped() -> None:
     code = (
-        "import core.tracking as t, contextlib\n"
-        f"with t.record('x', {small.config()!r}) as run: raise ValueError({ATTACK!r} + 'http://a:{SECRET}@h')"
+        f"import core.tracking as t, contextlib\nwith t.record('x', {small.config()!r}) as run: raise ValueError({ATTACK!r} + 'http://a:{SECRET}@h')"
     )
 
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, timeout=60)
@@ -73,7 +72,7 @@ def test_an_unexpected_error_of_a_step_is_logged_escaped() -> None:
 
 
 def test_a_password_in_the_address_of_a_server_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.mlflow_api.PATIENCE", 0)
+    monkeypatch.setattr("core.mlflow_api.SECONDS", 0)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://alice:{SECRET}@127.0.0.1:9")
     monkeypatch.setenv("PGHOST", f"127.0.0.1 password={SECRET}")
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://alice:{SECRET}@127.0.0.1:9")
