@@ -1,6 +1,6 @@
 """What the configuration says of the use case's code, its files and scikit-learn, held against them."""
 
-import importlib
+import importlib.util
 import inspect
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +15,9 @@ from core.targets import KafkaTarget
 
 IBIS_TYPES = {"integer": "int64", "number": "float64", "string": "string", "boolean": "boolean", "timestamp": "timestamp('UTC')", "date": "date"}
 EXTRAS = ("lightgbm",)  # of pyproject.toml, whose estimators a config may name
+NESTED = ("base_estimator", "estimator", "estimators", "final_estimator", "regressor", "steps", "transformer")  # parameters that are estimators
+NO_NESTED = "{kind} takes another estimator as {key}, which a config cannot write yet: choose an estimator that needs none"
+VALUE = 300  # letters of what scikit-learn says of a value
 TASK_ESTIMATOR = {"regression": "a regressor", "binary": "a classifier with predict_proba()", "multiclass": "a classifier with predict_proba()"}
 
 
@@ -86,24 +89,66 @@ def _features_problems(usecase: UseCase, folder: str) -> Iterator[Problem]:
 
 
 def _estimator_problems(usecase: UseCase, candidate: Candidate) -> Iterator[Problem]:
+    """Yield what is wrong with an estimator and its parameters, as far as it can be known without data."""
     try:
-        found = estimator(candidate.estimator)
+        _require_loadable(candidate.estimator, usecase.task)
+        kind = estimator(candidate.estimator)
     except UserError as error:
         yield Problem(("estimator",), str(error))
         return
-    known = inspect.signature(found).parameters
-    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
-    unknown = [(section, key) for section in ("parameters", "search") for key in getattr(candidate, section) if key not in known and not takes_any]
-    yield from (Problem(path, f"{found.__name__} has no such parameter: choose one of {', '.join(known)}") for path in unknown)
-    if unknown:
+    problems = list(_parameter_problems(kind, candidate))
+    yield from problems
+    if problems:
         return
     try:
-        instance = found(**candidate.parameters)
-    except TypeError as error:
-        yield Problem(("parameters",), f"{found.__name__} cannot be made ({first_line(error)}): add them here, or choose another estimator")
+        fits = _fits_task(kind(**candidate.parameters), usecase.task)
+    except Exception as error:  # an estimator raises what it likes
+        yield Problem(("parameters",), f"{kind.__name__} cannot be made ({first_line(error)}): correct them, or choose another estimator")
         return
-    if not _fits_task(instance, usecase.task):
+    if not fits:
         yield Problem(("estimator",), f"{candidate.estimator} does not fit a {usecase.task} task: choose {TASK_ESTIMATOR[usecase.task]}")
+
+
+def _require_loadable(path: str, task: str) -> None:
+    """Refuse an estimator of another package before it is imported: the server would not load its model (`core.trusted_types`)."""
+    package, dot, _ = path.partition(".")
+    if not dot or package in ("", "sklearn", *EXTRAS):
+        return
+    missing = "" if importlib.util.find_spec(package) else f"{package} is not installed, and "
+    example = f"sklearn.ensemble.HistGradientBoosting{'Regressor' if task == 'regression' else 'Classifier'}"
+    raise UserError(f"{path}: {missing}models only of scikit-learn and LightGBM can be loaded safely: choose one of theirs, such as {example}")
+
+
+def _parameter_problems(kind: Any, candidate: Candidate) -> Iterator[Problem]:
+    """Yield parameters that the estimator does not have, that are estimators, or whose values scikit-learn refuses."""
+    known = inspect.signature(kind).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
+    required = [key for key, parameter in known.items() if key in NESTED and parameter.default is parameter.empty]
+    for key in required:
+        yield Problem(("estimator",), NO_NESTED.format(kind=kind.__name__, key=key))
+    for section, key, values in _values(candidate):
+        if key not in known and not takes_any:
+            yield Problem((section, key), f"{kind.__name__} has no such parameter: choose one of {', '.join(known)}")
+        elif key in NESTED and key not in required and any(value is not None for value in values):
+            yield Problem((section, key), NO_NESTED.format(kind=kind.__name__, key=key))
+        elif key not in NESTED:
+            yield from (Problem((section, key), message) for message in _refused_values(kind, key, values))
+
+
+def _values(candidate: Candidate) -> Iterator[tuple[str, str, tuple[Any, ...]]]:
+    """Yield each parameter with the values that it may get: all of a choice, the bounds of a range."""
+    yield from (("parameters", key, (value,)) for key, value in candidate.parameters.items())
+    yield from (("search", key, space.choice or space.int or space.float or ()) for key, space in candidate.search.items())
+
+
+def _refused_values(kind: Any, key: str, values: tuple[Any, ...]) -> Iterator[str]:
+    from sklearn.utils._param_validation import InvalidParameterError, validate_parameter_constraints
+
+    for value in values:
+        try:
+            validate_parameter_constraints(getattr(kind, "_parameter_constraints", {}), {key: value}, kind.__name__)
+        except InvalidParameterError as error:
+            yield f"{first_line(error)[:VALUE]}: correct it"
 
 
 def _fits_task(instance: Any, task: str) -> bool:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sklearn.utils import all_estimators
+from skops.io._trusted_types import SKLEARN_ESTIMATOR_TYPE_NAMES
 
 from core.codecheck import code_problems, estimator
 from core.configcheck import Problem
 from core.errors import UserError
 from core.featurecode import features
+from core.trusted_types import TRUSTED
 from tests.unit.small import variant
 
 LOGISTIC = {"estimator": "sklearn.linear_model.LogisticRegression"}
@@ -62,9 +65,61 @@ LOGISTIC = {"estimator": "sklearn.linear_model.LogisticRegression"}
         ),
         pytest.param(
             {"train__candidates__forest": {"estimator": "sklearn.ensemble.VotingClassifier"}},
-            "train.candidates.forest.parameters",
-            "VotingClassifier cannot be made",
-            id="estimator that needs more",
+            "train.candidates.forest.estimator",
+            "VotingClassifier takes another estimator as estimators, which a config cannot write yet",
+            id="estimator of estimators",
+        ),
+        pytest.param(
+            {
+                "train__candidates__forest": {
+                    "estimator": "sklearn.calibration.CalibratedClassifierCV",
+                    "parameters": {"estimator": "sklearn.svm.SVC"},
+                }
+            },
+            "train.candidates.forest.parameters.estimator",
+            "CalibratedClassifierCV takes another estimator as estimator",
+            id="estimator by its path",
+        ),
+        pytest.param(
+            {"train__candidates__forest": {"estimator": "sklearn.ensemble.BaggingClassifier", "parameters": {"estimator": None}}},
+            "",
+            "",
+            id="estimator that may be left out",
+        ),
+        pytest.param(
+            {"train__candidates__forest": {"estimator": "usecases.wine.model.Voter"}},
+            "train.candidates.forest.estimator",
+            "models only of scikit-learn and LightGBM can be loaded safely: choose one of theirs",
+            id="estimator of one's own",
+        ),
+        pytest.param(
+            {"train__candidates__forest": {"estimator": "catboost.CatBoostClassifier"}},
+            "train.candidates.forest.estimator",
+            "catboost is not installed, and models only of scikit-learn",
+            id="package that is not installed",
+        ),
+        pytest.param(
+            {"train__candidates__forest": LOGISTIC | {"parameters": {"C": "1e-2 "}}},
+            "train.candidates.forest.parameters.C",
+            "The 'C' parameter of LogisticRegression must be a float",
+            id="value of the wrong type",
+        ),
+        pytest.param(
+            {"train__candidates__forest": LOGISTIC | {"search": {"solver": {"choice": ["lbfgs", "adam", "saga"]}}}},
+            "train.candidates.forest.search.solver",
+            "The 'solver' parameter of LogisticRegression must be a str among",
+            id="choice that is none",
+        ),
+        pytest.param(
+            {
+                "train__candidates__forest": {
+                    "estimator": "sklearn.ensemble.RandomForestClassifier",
+                    "search": {"max_features": {"float": [0.5, 1.5]}},
+                }
+            },
+            "train.candidates.forest.search.max_features",
+            "Got 1.5 instead",
+            id="bound beyond what is allowed",
         ),
     ],
 )
@@ -73,8 +128,8 @@ def test_what_the_code_does_not_have_is_named_with_its_place(change: dict[str, A
 
     problems = list(code_problems(usecase, "wine"))
 
-    assert [".".join(map(str, problem.path)) for problem in problems] == [place]
-    assert message in problems[0].message
+    assert [".".join(map(str, problem.path)) for problem in problems] == ([place] if place else [])
+    assert not place or message in problems[0].message
 
 
 def test_features_takes_the_sources_that_the_config_names() -> None:
@@ -82,7 +137,7 @@ def test_features_takes_the_sources_that_the_config_names() -> None:
 
     problems = list(code_problems(variant("wine", sources__more="wine.csv", contract__more=other), "wine"))
 
-    assert problems == [Problem(("sources",), "features() takes wine, the config names more, wine: make them the same")]
+    assert problems == [Problem(("sources",), "features() takes wine, the config names wine, more: make them the same")]
 
 
 @pytest.mark.parametrize(
@@ -129,6 +184,13 @@ def test_a_regression_needs_a_regressor() -> None:
     problems = list(code_problems(usecase, "diabetes"))
 
     assert [problem.message for problem in problems] == ["sklearn.ensemble.RandomForestClassifier does not fit a regression task: choose a regressor"]
+
+
+@pytest.mark.parametrize("kind", ["classifier", "regressor"])
+def test_every_estimator_that_is_accepted_can_be_loaded(kind: str) -> None:
+    names = {f"{found.__module__}.{found.__qualname__}" for _, found in all_estimators(type_filter=kind)}
+
+    assert names <= {*SKLEARN_ESTIMATOR_TYPE_NAMES, *TRUSTED}
 
 
 @pytest.mark.parametrize(
