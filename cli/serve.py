@@ -61,14 +61,14 @@ def status(
             raise UserError(f"name the use case whose state in namespace {namespace} you want: `mlops status flights --namespace {namespace}`")
         _start(namespace, ["status", usecase])
     from components.deploy import commands
-    from core.configfile import names
+    from core.configfile import names, unfinished
 
     if usecase:
         _find_platform()
         print(commands.status(usecase))
     elif _show_servers():
         for name in names():
-            print(commands.status(name))
+            print("; ".join(filter(None, [commands.status(name), unfinished(name)])))
 
 
 def _find_platform() -> None:

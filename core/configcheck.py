@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from core.config import Limits, Name, UseCase
+from core.config import Limits, Name, Serving, UseCase
 from core.contract import Contract
 from core.contractcheck import contract_problems
 from core.errors import shown
@@ -48,6 +48,14 @@ def check_draft(document: dict[str, Any]) -> tuple[UseCase | None, list[Problem]
         return None, [Problem(_place(item["loc"]), _sentence(item)) for item in error.errors()]
     nothing = Contract.model_construct(columns={})
     return UseCase.model_construct(**dict(draft), contract=dict.fromkeys(draft.sources, nothing)), []
+
+
+def check_serving(document: dict[str, Any]) -> tuple[Serving | None, list[Problem]]:
+    """Parse what a model server may use; the rest may be missing, or not yet right."""
+    try:
+        return Serving.model_validate(document.get("serving", {})), []
+    except ValidationError as error:
+        return None, [Problem(("serving", *item["loc"]), _sentence(item)) for item in error.errors()]
 
 
 def _place(location: tuple[str | int, ...]) -> tuple[str | int, ...]:

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from core.codecheck import code_problems
-from core.config import UseCase
-from core.configcheck import check, check_draft
+from core.config import Serving, UseCase
+from core.configcheck import check, check_draft, check_serving
 from core.configtext import parameter, read, refusal, terminated
-from core.errors import UserError
+from core.errors import UserError, one_line
 from core.featurecode import FOLDER
 
 
@@ -53,6 +53,28 @@ def load_draft(name: str) -> UseCase:
     if usecase is None:
         raise refusal(text, problems)
     return usecase
+
+
+def load_serving(name: str) -> Serving:
+    """Read what a use case's server may use. The rest of the config may be unfinished: a rollback must not wait for it.
+
+    Raises:
+        UserError: As of `load`.
+    """
+    text = read(_written(name), _relative(_path(name)))
+    serving, problems = check_serving(text.document)
+    if serving is None:
+        raise refusal(text, problems)
+    return serving
+
+
+def unfinished(name: str) -> str:
+    """Say in one line why a use case cannot start yet; empty if it can."""
+    try:
+        load(name)
+    except UserError as error:
+        return f"unfinished: {one_line(error)}"
+    return ""
 
 
 def schema() -> str:

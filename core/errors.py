@@ -41,5 +41,11 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
+def one_line(error: UserError) -> str:
+    """Return the first of several problems, and how many there are besides."""
+    first, *more = str(error).splitlines()
+    return first + (f" (and {len(more)} more)" if more else "")
+
+
 class Conflict(UserError):
     """Another run changed the champion since this one was judged."""

@@ -1,35 +1,45 @@
 """Compile: every use case and pipeline to the YAML that is checked in under pipelines/compiled."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from core.configfile import load, names
+from core.errors import UserError, one_line
 from pipelines.images import use_image
 
 SHAPING = ("limits.steps", "load", "spark")  # parts of a config that are part of the YAML, too
 COMPILED = Path(__file__).resolve().parent / "compiled"
 
 
-def build(folder: Path = COMPILED, image: str | None = None) -> list[Path]:
-    """Compile everything.
+def build(folder: Path = COMPILED, image: str | None = None) -> Iterator[Path]:
+    """Compile every use case that is finished, then refuse the others.
 
     Args:
         folder: Where `<usecase>-<pipeline>.yaml` is written.
         image: The image of the steps, with a tag or digest that never changes its meaning.
 
-    Returns:
-        The files.
+    Yields:
+        Each file once it is written.
 
     Raises:
-        UserError: A config is wrong.
+        UserError: A use case is unfinished; one line each.
     """
     if image:
         use_image(image)
-    return [compile_one(name, folder) for name in names()]
+    problems = []
+    for name in names():
+        try:
+            path = compile_one(name, folder)
+        except UserError as error:
+            problems.append(f"{name} was not compiled, its folder is unfinished: {one_line(error)}")
+        else:
+            yield path
+    if problems:
+        raise UserError("\n".join(problems))
 
 
 def compile_one(name: str, folder: Path = COMPILED, *, overrides: Iterable[str] = (), caching: bool = True) -> Path:

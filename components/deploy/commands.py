@@ -4,7 +4,7 @@ from components.deploy.deploy import bring_into_service, registered, roll_back, 
 from components.deploy.deployer import Served, deployer
 from core import registry
 from core.config import Serving
-from core.configfile import load, names
+from core.configfile import load_serving, names
 
 
 def deploy(name: str, version: str) -> str:
@@ -42,7 +42,7 @@ def history(name: str) -> list[str]:
 
 def status(name: str) -> str:
     """Say what serves, and what should."""
-    where, champion = deployer(name, _serving(name)), registry.champion(name)
+    where, champion = deployer(name, Serving()), registry.champion(name)
     served = where.serving()
     if served is None:
         return (
@@ -62,4 +62,4 @@ def _said(served: Served) -> str:
 
 def _serving(name: str) -> Serving:
     """Return what a server of the use case may use; the default for one that is in no folder here."""
-    return load(name).serving if name in names() else Serving()
+    return load_serving(name) if name in names() else Serving()

@@ -17,9 +17,10 @@ from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConf
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 
 from core.config import STEPS
-from core.configfile import load, names
+from core.configfile import load, load_serving, names, unfinished
+from core.errors import UserError
 from core.featurecode import FOLDER
-from pipelines.build import COMPILED, compile_one
+from pipelines.build import COMPILED, build, compile_one
 from pipelines.steps import SERVING, SOURCES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -85,6 +86,24 @@ def test_a_copy_of_the_checkout_elsewhere_and_another_hash_seed_give_the_same_by
     written = compile_with(copy / "pipelines" / "compiled", checkout=copy, cwd=copy, PYTHONHASHSEED="4711")
 
     assert written == contents(COMPILED)
+
+
+def test_an_unfinished_folder_stops_no_other_use_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(FOLDER / "wine", tmp_path / "usecases" / "wine")
+    (tmp_path / "usecases" / "draft").mkdir()
+    (tmp_path / "usecases" / "draft" / "config.yaml").write_text("name: draft\nsources: {rows: rows.csv}\nserving: {memory: 1Gi}\n")
+    monkeypatch.setattr("core.configfile.FOLDER", tmp_path / "usecases")
+
+    with pytest.raises(UserError) as refused:
+        list(build(tmp_path / "compiled"))
+
+    assert [path.name for path in (tmp_path / "compiled").iterdir()] == ["wine-training.yaml"]
+    (line,) = str(refused.value).splitlines()
+    assert line.startswith("draft was not compiled, its folder is unfinished: usecases/draft/config.yaml line 1: ")
+    assert line.endswith(" more)")
+    assert unfinished("draft") == line.partition("its folder is ")[2]
+    assert unfinished("wine") == ""
+    assert load_serving("draft").memory == "1Gi"
 
 
 def test_the_chosen_image_reaches_every_step_and_nothing_else_changes(tmp_path: Path) -> None:
