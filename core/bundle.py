@@ -44,7 +44,11 @@ class Output:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What the model is called, reads and answers. The order of `inputs` is the order of training; `example` is a row that is nobody's."""
+    """What the model is called, reads and answers.
+
+    The order of `inputs` is the order of training. `example` is a row that is nobody's. `positive` is the class of a binary model that
+    matters. Models that were registered before have neither.
+    """
 
     name: str
     task: Literal["binary", "multiclass", "regression"]
@@ -55,6 +59,7 @@ class Manifest:
     classes: tuple[Label, ...] | None
     versions: dict[str, str]
     example: dict[str, Value] = field(default_factory=dict)
+    positive: Label | None = None
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
+from core.classcheck import class_problems
 from core.config import Candidate, UseCase
 from core.configcheck import Problem
 from core.errors import UserError, first_line
@@ -86,6 +87,7 @@ def _features_problems(usecase: UseCase, folder: str) -> Iterator[Problem]:
         yield Problem((), str(error))
         return
     yield from table_problems(usecase, expression)
+    yield from class_problems(usecase, expression)
 
 
 def _estimator_problems(usecase: UseCase, candidate: Candidate) -> Iterator[Problem]:

@@ -213,6 +213,11 @@ class UseCase(Frozen):
     description: str = Field(description="One sentence: the question that the model answers.")
     task: Task = Field(description="What kind of answer.")
     target: Identifier = Field(description="The column of `features()` that is to be predicted.")
+    positive: bool | int | float | str | None = Field(
+        default=None,
+        description="The class of a binary target whose probability, F1 and average precision are meant; may be left out if the classes are "
+        "true and false, or 1 and 0.",
+    )
     key: tuple[str, ...] | Literal["all"] | None = Field(
         default=None,
         description="Columns of `features()` that identify a row, as a list. `all`: all columns, if no two rows are equal. Required for a split at "
@@ -255,3 +260,15 @@ class UseCase(Frozen):
     def greater_is_better(self) -> bool:
         """Whether a greater value of the metric is the better one."""
         return METRICS[self.metric].greater_is_better
+
+    @property
+    def positive_name(self) -> str:
+        """What the positive class is called in titles: `bad`, `risk=2`, or the target's name where the class is true or 1 by default."""
+        if self.positive is None:
+            return self.target
+        return self.positive if isinstance(self.positive, str) else f"{self.target}={str(self.positive).lower()}"
+
+    def title(self, metric: str | None = None) -> str:
+        """Return the title of a metric, by default of the use case's: `average precision of bad` where it is of one class."""
+        chosen = METRICS[metric or self.metric]
+        return f"{chosen.title} of {self.positive_name}" if self.task == "binary" and chosen.of_positive else chosen.title

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from core.config import Limits, Name, Serving, UseCase
+from core.config import Candidate, Limits, Name, Serving, UseCase
 from core.contract import Contract
 from core.contractcheck import contract_problems
 from core.errors import shown
@@ -93,6 +93,8 @@ def _contradictions(usecase: UseCase) -> Iterator[Problem]:
     yield from _key_problems(usecase)
     yield from _split_problems(usecase)
     yield from _search_problems(usecase)
+    if usecase.positive is not None and usecase.task != "binary":
+        yield Problem(("positive",), f"a {usecase.task} task has no positive class: remove it")
     if usecase.task not in METRICS[usecase.metric].tasks:
         fitting = [name for name, metric in METRICS.items() if usecase.task in metric.tasks]
         yield Problem(("metric",), f"{usecase.metric} does not measure a {usecase.task} model: choose one of {', '.join(fitting)}")
@@ -142,5 +144,22 @@ def _search_problems(usecase: UseCase) -> Iterator[Problem]:
     for name, candidate in usecase.train.candidates.items():
         for parameter in sorted(candidate.parameters.keys() & candidate.search.keys()):
             yield Problem(("train", "candidates", name, "search", parameter), "it is fixed under parameters too: remove one")
+        yield from (Problem(("train", "candidates", name, *path), message) for path, message in _monotonic_problems(usecase, candidate))
     if usecase.train.max_trials < len(usecase.train.candidates):
         yield Problem(("train", "max_trials"), f"every candidate needs a trial: write at least {len(usecase.train.candidates)}")
+
+
+def _monotonic_problems(usecase: UseCase, candidate: Candidate) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Yield what is wrong with constraints by column name: the estimator sees the numeric columns first, then those of the categories."""
+    space = candidate.search.get("monotonic_cst")
+    found = [(("search", "monotonic_cst", "choice", index), value) for index, value in enumerate((space.choice or ()) if space else ())]
+    for path, signs in [(("parameters", "monotonic_cst"), candidate.parameters.get("monotonic_cst")), *found]:
+        if not isinstance(signs, dict):
+            continue
+        if usecase.features.categorical and candidate.preprocessing.categorical == "onehot":
+            yield path, "constraints by column need preprocessing: {categorical: ordinal}: one-hot columns have no names to write here"
+        for column, sign in signs.items():
+            if column not in usecase.features.numeric:
+                yield path, f"{column} is no numeric feature: name one of {', '.join(usecase.features.numeric)}"
+            elif sign not in (-1, 0, 1):
+                yield path, f"{column} has {sign}: write 1 for rising, -1 for falling, 0 for no constraint"

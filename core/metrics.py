@@ -18,14 +18,16 @@ class Predictions(NamedTuple):
     """What a model answered, against what was true.
 
     Attributes:
-        truth: Classes as indices into the model's classes, or values; shape [n].
+        truth: Classes as indices into `classes`, or values; shape [n].
         labels: The predicted of the same kind; shape [n].
         probabilities: One column a class; shape [n, classes]; None for a regressor.
+        classes: What the indices mean; of a binary target the positive class is the last.
     """
 
     truth: NDArray[Any]
     labels: NDArray[Any]
     probabilities: Floats | None = None
+    classes: tuple[Any, ...] = ()
 
 
 class Metric(NamedTuple):
@@ -35,6 +37,7 @@ class Metric(NamedTuple):
     greater_is_better: bool
     tasks: tuple[str, ...]
     title: str
+    of_positive: bool = False  # of two classes, the value is of the positive one: the other has another value
 
 
 def score(metric: str, predictions: Predictions) -> float:
@@ -62,7 +65,7 @@ def _brier(given: Predictions) -> Weighted:
 
 
 def _f1(given: Predictions) -> Weighted:
-    """Unweighted mean of the classes' F1; for two classes that of the second."""
+    """Unweighted mean of the classes' F1; of a binary target that of the positive class."""
     assert given.probabilities is not None  # noqa: S101
     count = given.probabilities.shape[1]
     cells = given.truth * count + given.labels
@@ -144,9 +147,9 @@ def _r2(given: Predictions) -> Weighted:
 
 METRICS = {
     "roc_auc": Metric(_roc_auc, True, ("binary", "multiclass"), "ROC AUC"),
-    "average_precision": Metric(_average_precision, True, ("binary",), "average precision"),
+    "average_precision": Metric(_average_precision, True, ("binary",), "average precision", of_positive=True),
     "accuracy": Metric(_accuracy, True, ("binary", "multiclass"), "accuracy"),
-    "f1": Metric(_f1, True, ("binary", "multiclass"), "F1"),
+    "f1": Metric(_f1, True, ("binary", "multiclass"), "F1", of_positive=True),
     "log_loss": Metric(_log_loss, False, ("binary", "multiclass"), "log loss"),
     "brier": Metric(_brier, False, ("binary",), "Brier score"),
     "rmse": Metric(_rmse, False, ("regression",), "RMSE"),

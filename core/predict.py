@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.classes import order
+from core.config import UseCase
 from core.errors import UserError
 from core.metrics import Predictions
 
@@ -13,40 +15,45 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def predict(model: Any, rows: "pd.DataFrame", truth: NDArray[Any]) -> Predictions:
+def predict(model: Any, rows: "pd.DataFrame", truth: NDArray[Any], usecase: UseCase) -> Predictions:
     """Ask a model, once, for all rows.
 
     Args:
         model: A fitted pipeline.
         rows: Its inputs, n rows.
         truth: The target of each.
+        usecase: The use case, which says which class is the positive one.
 
     Raises:
-        UserError: A row's class is none of the model's.
+        UserError: A row's class is none of the model's, or the positive class is none.
     """
     if not hasattr(model, "predict_proba"):
         return Predictions(truth, np.asarray(model.predict(rows), dtype=np.float64))
-    classes = model.classes_
-    unknown = set(truth.tolist()) - set(classes.tolist())
+    classes = model.classes_.tolist()
+    unknown = set(truth.tolist()) - set(classes)
     if unknown:
         raise UserError(
             f"the model knows the classes {', '.join(map(str, classes))}, not {sorted(unknown)[0]}: train on rows that have it, or change the split"
         )
     probabilities = np.asarray(model.predict_proba(rows), dtype=np.float64)
-    return Predictions(np.searchsorted(classes, truth), probabilities.argmax(axis=1), probabilities)
+    sequence = order(usecase, classes)
+    places = np.argsort(sequence)  # of each class of the model among those of the metrics
+    truth, labels = places[np.searchsorted(model.classes_, truth)], places[probabilities.argmax(axis=1)]
+    return Predictions(truth, labels, probabilities[:, sequence], tuple(classes[place] for place in sequence))
 
 
-def predict_in_batches(model: Any, batches: Iterable[tuple["pd.DataFrame", NDArray[Any]]]) -> Predictions:
+def predict_in_batches(model: Any, batches: Iterable[tuple["pd.DataFrame", NDArray[Any]]], usecase: UseCase) -> Predictions:
     """Ask a model for rows of which a part at a time is held.
 
     Args:
         model: A fitted pipeline.
         batches: Its inputs and their target.
+        usecase: As of `predict`.
 
     Raises:
-        UserError: A row's class is none of the model's.
+        UserError: As of `predict`.
     """
-    answers = [predict(model, *batch) for batch in batches]
+    answers = [predict(model, *batch, usecase) for batch in batches]
     truth, labels = (np.concatenate([part[place] for part in answers]) for place in (0, 1))
     parts = [part.probabilities for part in answers if part.probabilities is not None]
-    return Predictions(truth, labels, np.concatenate(parts) if parts else None)
+    return Predictions(truth, labels, np.concatenate(parts) if parts else None, answers[0].classes)

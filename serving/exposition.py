@@ -45,7 +45,11 @@ class ServiceCollector(Collector):
         for label, count in metrics.labels.items():
             labels.add_metric([str(label)], count)
         yield labels
-        yield _histogram("model_prediction", "Probabilities of the last class, or the numbers that a regression answered.", metrics.values)
+        yield _histogram(
+            "model_prediction",
+            "Probabilities of the positive class, of several of the last, or the numbers of a regression.",
+            metrics.values,
+        )
         batcher = service.batcher
         yield GaugeMetricFamily("model_queue_requests", "Requests that wait for the engine.", batcher.requests if batcher else 0)
         yield GaugeMetricFamily("model_queue_rows", "Rows that wait for the engine.", batcher.rows if batcher else 0)

@@ -63,12 +63,15 @@ class Metrics:
         self.batch_requests, self.batch_rows = Histogram(COUNTS), Histogram(COUNTS)
         self.labels: Counter[str] = Counter()
         self.is_regression = False
+        self.positive = -1  # place of the class whose probability is counted
         self.values = Histogram(TENTHS)
         self.cut_off = 0
 
     def expect(self, manifest: Manifest, golden: Golden) -> None:
         """Choose the bounds of what is predicted: tenths of a probability, or those that part a regression's golden rows into ten."""
         self.is_regression = manifest.task == "regression"
+        if manifest.positive is not None:
+            self.positive = (manifest.classes or ()).index(manifest.positive)
         if self.is_regression:
             self.values = Histogram(np.unique(np.quantile(np.array(golden.predict, dtype=np.float64), TENTHS)).tolist())
 
@@ -84,12 +87,15 @@ class Metrics:
             self.seconds[protocol, outcome].observe(seconds)
 
     def batch(self, requests: int, rows: int, answers: Answers) -> None:
-        """Count a call of the engine and what it answered: labels of a classifier, how probable its last class is, a regression's numbers."""
+        """Count a call of the engine and what it answered: labels of a classifier, a regression's numbers.
+
+        Of the probabilities those of the positive class are counted, or of the last class where there is none.
+        """
         self.batch_requests.observe(requests)
         self.batch_rows.observe(rows)
         labels, proba = answers.get("predict"), answers.get("predict_proba")
         if proba is not None:
-            self.values.observe_all(proba[:, -1])
+            self.values.observe_all(proba[:, self.positive])
         if labels is not None and self.is_regression:
             self.values.observe_all(labels)
         elif labels is not None:

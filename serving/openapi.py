@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
 from core.bundle import Input, Output, Value
 from serving import VERSION
 from serving.model import Model
@@ -42,7 +44,8 @@ def openapi(model: Model) -> Document:
 def summary(model: Model) -> str:
     """Say in one sentence what serves."""
     manifest = model.manifest
-    return f"{manifest.target} ({manifest.task}) by version {model.version.version}, answered by {model.engine.name}."
+    positive = "" if manifest.positive is None else f", positive class {orjson.dumps(manifest.positive).decode()}"
+    return f"{manifest.target} ({manifest.task}{positive}) by version {model.version.version}, answered by {model.engine.name}."
 
 
 def example(model: Model) -> dict[str, Value]:

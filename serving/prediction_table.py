@@ -94,6 +94,7 @@ def parquet(entries: deque[Kept], manifest: Manifest, version: Version) -> bytes
     batches = [[_breathing(build, some) for build in columns.values()] for some in _slices(entries)]
     table = pa.Table.from_batches([pa.RecordBatch.from_arrays(arrays, list(columns)) for arrays in batches])
     about = {"model": version.name, "version": version.version, "digest": version.digest, "classes": json.dumps(manifest.classes)}
+    about |= {"positive": json.dumps(manifest.positive)}
     sink = pa.BufferOutputStream()
     pq.write_table(table.replace_schema_metadata(about), sink, compression="zstd")
     return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]

@@ -65,6 +65,5 @@ def dummy(usecase: UseCase, learnt: NDArray[Any], challenger: Predictions) -> Pr
     if challenger.probabilities is None:
         centre = np.median(learnt) if usecase.metric == "mae" else learnt.mean()
         return Predictions(challenger.truth, np.full(count, float(centre)))
-    _, counts = np.unique(learnt, return_counts=True)
-    shares = counts / counts.sum()
+    shares = np.array([(learnt == label).mean() for label in challenger.classes])
     return Predictions(challenger.truth, np.full(count, shares.argmax()), np.tile(shares, (count, 1)))

@@ -1,4 +1,4 @@
-"""What is drawn of an evaluation: ROC, calibration, confusion matrix, slices."""
+"""What is drawn of an evaluation: ROC, precision and recall, calibration, confusion matrix, slices."""
 
 import io
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -7,7 +7,9 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
+from core.classes import written
 from core.config import UseCase
 from core.metrics import METRICS, Predictions
 from core.reports import BLUE, GREY, ORANGE
@@ -24,6 +26,7 @@ STYLE: Any = {
     "font.size": 9,
     "svg.fonttype": "none",
     "svg.hashsalt": "",
+    "text.parse_math": False,  # a class may be called $5-$10
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
@@ -64,32 +67,36 @@ def roc(answers: Predictions) -> tuple[list[float], list[float], list[float]] | 
     """Compute a binary classifier's ROC curve: false positive rates, true positive rates, thresholds; finite numbers all."""
     if answers.probabilities is None or answers.probabilities.shape[1] != 2:
         return None
-    scores = answers.probabilities[:, 1]
-    order = np.argsort(-scores, kind="stable")
-    ends = np.r_[np.flatnonzero(np.diff(scores[order])), len(order) - 1]
-    hits = np.cumsum(answers.truth[order] == 1)[ends]
-    misses = ends + 1 - hits
-    kept = np.unique(np.linspace(0, len(ends) - 1, POINTS).astype(int))
-    rates = [np.r_[0, (counts / max(counts[-1], 1))[kept]].tolist() for counts in (misses, hits)]
-    return rates[0], rates[1], [1.0, *scores[order][ends][kept].tolist()]
+    scores, hits, rows = _thresholds(answers)
+    rates = [np.r_[0, counts / max(counts[-1], 1)].tolist() for counts in (rows - hits, hits)]
+    return rates[0], rates[1], [1.0, *scores.tolist()]
 
 
-def confusion(answers: Predictions, model: Any) -> tuple[list[str], list[list[int]]] | None:
+def precision(answers: Predictions) -> tuple[list[float], list[float]] | None:
+    """Compute a binary classifier's recall and precision, from the highest threshold to the lowest."""
+    if answers.probabilities is None or answers.probabilities.shape[1] != 2:
+        return None
+    _, hits, rows = _thresholds(answers)
+    return (hits / max(hits[-1], 1)).tolist(), (hits / rows).tolist()
+
+
+def confusion(answers: Predictions) -> tuple[list[str], list[list[int]]] | None:
     """Count the rows of each true class (a line) by predicted class (a column)."""
     if answers.probabilities is None:
         return None
     count = answers.probabilities.shape[1]
     cells = np.bincount(answers.truth * count + answers.labels, minlength=count * count).reshape(count, count)
-    return [str(name) for name in model.classes_], cells.tolist()
+    return [written(name) for name in answers.classes], cells.tolist()
 
 
-def draw(usecase: UseCase, answers: Predictions, model: Any, measured: list[Slice], rival: str) -> dict[str, str]:
+def draw(usecase: UseCase, answers: Predictions, measured: list[Slice], rival: str) -> dict[str, str]:
     """Draw every plot that fits the task, as SVG by name."""
     drawn = {}
-    curve, matrix = roc(answers), confusion(answers, model)
-    if curve:
-        drawn["roc"] = _svg(lambda axes: _roc(axes, curve[0], curve[1]))
-        drawn["calibration"] = _svg(lambda axes: _calibration(axes, answers))
+    curve, precise, matrix, positive = roc(answers), precision(answers), confusion(answers), usecase.positive_name
+    if curve and precise:
+        drawn["roc"] = _svg(lambda axes: _roc(axes, curve[0], curve[1], positive))
+        drawn["precision"] = _svg(lambda axes: _precision(axes, *precise, positive))
+        drawn["calibration"] = _svg(lambda axes: _calibration(axes, answers, positive))
     if matrix:
         drawn["confusion"] = _svg(lambda axes: _confusion(axes, *matrix))
     else:
@@ -97,8 +104,18 @@ def draw(usecase: UseCase, answers: Predictions, model: Any, measured: list[Slic
     for column in usecase.evaluate.slices:
         chosen = [item for item in measured if item.column == column]
         if chosen:
-            drawn[f"slices-{column}"] = _svg(lambda axes, chosen=chosen: _slices(axes, chosen, METRICS[usecase.metric].title, rival))
+            drawn[f"slices-{column}"] = _svg(lambda axes, chosen=chosen: _slices(axes, chosen, usecase.title(), rival))
     return drawn
+
+
+def _thresholds(answers: Predictions) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return some thresholds of a binary classifier, and how many positive and how many of all rows are at or above each."""
+    assert answers.probabilities is not None  # noqa: S101
+    scores = answers.probabilities[:, 1]
+    order = np.argsort(-scores, kind="stable")
+    ends = np.r_[np.flatnonzero(np.diff(scores[order])), len(order) - 1]
+    kept = ends[np.unique(np.linspace(0, len(ends) - 1, POINTS).astype(int))]
+    return scores[order][kept], np.cumsum(answers.truth[order] == 1)[kept], kept + 1
 
 
 def _svg(paint: Any) -> str:
@@ -110,20 +127,26 @@ def _svg(paint: Any) -> str:
     return buffer.getvalue()
 
 
-def _roc(axes: Axes, false: list[float], true: list[float]) -> None:
+def _roc(axes: Axes, false: list[float], true: list[float], positive: str) -> None:
     axes.plot(false, true, color=BLUE, linewidth=1.8)
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle="--")
-    axes.set(title="ROC", xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1.01))
+    axes.set(title=f"ROC of {positive}", xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1.01))
 
 
-def _calibration(axes: Axes, answers: Predictions) -> None:
+def _precision(axes: Axes, recall: list[float], precise: list[float], positive: str) -> None:
+    axes.plot(recall, precise, color=BLUE, linewidth=1.8)
+    axes.axhline(precise[-1], color=GREY, linewidth=0.8, linestyle="--")  # the share of the positive rows: what any ranking has
+    axes.set(title=f"Precision and recall of {positive}", xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.01))
+
+
+def _calibration(axes: Axes, answers: Predictions, positive: str) -> None:
     """Compare predicted probability and share of positives, in bins of equal count."""
     assert answers.probabilities is not None  # noqa: S101
     predicted = answers.probabilities[:, 1]
     parts = [part for part in np.array_split(np.argsort(predicted, kind="stable"), BINS) if len(part)]
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle="--")
     axes.plot([predicted[part].mean() for part in parts], [(answers.truth[part] == 1).mean() for part in parts], color=BLUE, marker="o", markersize=4)
-    axes.set(title="Calibration", xlabel="predicted probability", ylabel="share that came true", xlim=(0, 1), ylim=(0, 1))
+    axes.set(title=f"Calibration of {positive}", xlabel="predicted probability", ylabel="share that came true", xlim=(0, 1), ylim=(0, 1))
 
 
 def _confusion(axes: Axes, names: list[str], cells: list[list[int]]) -> None:

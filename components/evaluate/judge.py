@@ -13,6 +13,7 @@ from components.evaluate.golden import choose
 from components.evaluate.page import write
 from components.evaluate.rows import JudgedRows, judged_rows
 from core.bundle import load_model, unpack
+from core.classes import note
 from core.config import UseCase
 from core.errors import UserError
 from core.examples import batches, examples, target
@@ -68,7 +69,7 @@ def judge(run: Run, table: str, model: str, metrics: str, curves: str, page: str
     usecase = run.usecase
     challenger = load_model(Path(model).read_bytes())
     champion = find_champion(usecase.name)
-    everywhere = predict_in_batches(challenger, batches(table, usecase, "test"))
+    everywhere = predict_in_batches(challenger, batches(table, usecase, "test"), usecase)
     judged = judged_rows(usecase, table, len(everywhere.truth), champion)
     if judged.left_out and not np.isfinite(score(usecase.metric, judged.of(everywhere))):
         judged = judged.refused(
@@ -86,15 +87,17 @@ def judge(run: Run, table: str, model: str, metrics: str, curves: str, page: str
     elif judged.sentence:
         reason = f"{reason}, {judged.sentence}"
     slices = figures.slices(usecase, _sliced(usecase, table)[judged.kept], answers, rival)
-    drawn = figures.draw(usecase, answers, challenger, slices, name)
-    verdict = Verdict(better, champion.version if champion else "", _finite(values), figures.roc(answers), figures.confusion(answers, challenger))
-    run.artifacts["evaluation.html"] = write(usecase, drawn, slices, values, rival_values, name, reason, page)
+    drawn = figures.draw(usecase, answers, slices, name)
+    verdict = Verdict(better, champion.version if champion else "", _finite(values), figures.roc(answers), figures.confusion(answers))
+    positive = note(usecase, answers.classes).get("positive_class", "")
+    run.artifacts["evaluation.html"] = write(usecase, drawn, slices, values, rival_values, name, reason, positive, page)
     run.artifacts |= {f"plots/{title}.svg": svg.encode() for title, svg in drawn.items()}
     Path(metrics).write_text(json.dumps(verdict.metrics))
     Path(curves).write_text(json.dumps({"roc": verdict.roc, "confusion": verdict.confusion}))
     Path(golden).write_text(json.dumps(asdict(choose(usecase, examples(table, usecase, "test", most=GOLDEN)[0], challenger)), ensure_ascii=False))
     run.metrics |= {"rows.judged": float(judged.kept.sum()), "rows.left_out": float(judged.left_out)}
     run.metrics |= {f"rival.{key}": value for key, value in _finite(rival_values).items()}
+    run.tags |= note(usecase, answers.classes)
     _note(run, verdict, comparison, name, reason)
     run.summary += f", {judged.sentence}" if judged.sentence else ""
     return verdict
@@ -105,7 +108,7 @@ def decide(usecase: UseCase, comparison: Comparison, rival: str, *, is_first: bo
 
     Better means: the whole interval of the improvement lies above `evaluate.min_improvement`; a first model must reach the floor, too.
     """
-    title = METRICS[usecase.metric].title
+    title = usecase.title()
     better = comparison.low > usecase.evaluate.min_improvement
     figures = (
         f"{title} {comparison.challenger:.4f} against {comparison.rival:.4f} of {rival}, improvement {comparison.difference:+.4f} "
@@ -131,7 +134,7 @@ def _rival(usecase: UseCase, table: str, champion: Version | None, answers: Pred
     try:
         bundle = unpack(read(champion.uri), champion.digest)
         rows = batches(table, usecase, "test", bundle.manifest.inputs)
-        return judged.of(predict_in_batches(load_model(bundle.model), rows)), f"version {champion.version}"
+        return judged.of(predict_in_batches(load_model(bundle.model), rows, usecase)), f"version {champion.version}"
     except (UserError, NotFound) as error:
         raise UserError(f"the champion, version {champion.version}, cannot be asked: {error}") from error
 

@@ -4,11 +4,12 @@ from pathlib import Path
 
 from components.evaluate.figures import Slice
 from core.config import UseCase
-from core.metrics import METRICS
 from core.reports import embedded, render
 
 BODY = """
 <p class="good">{{ reason }}</p>
+{% if positive %}<p>Positive class: <b>{{ positive }}</b>.</p>
+{% endif %}
 <table><tr><th>metric on the test rows</th><th class="n">challenger</th><th class="n">{{ rival }}</th></tr>
 {% for name, (own, other) in values.items() %}<tr><td>{{ name }}</td><td class="n">{{ own | short }}</td><td class="n">{{ other | short }}</td></tr>{% endfor %}</table>
 <h2>Plots</h2><div class="plots">{% for plot in plots %}<div>{{ plot }}</div>{% endfor %}</div>
@@ -27,6 +28,7 @@ def write(
     rival_values: dict[str, float],
     rival: str,
     reason: str,
+    positive: str,
     path: str,
 ) -> bytes:
     """Write the page and return its bytes."""
@@ -34,11 +36,12 @@ def write(
         f"{usecase.name}: evaluation",
         BODY,
         reason=reason,
+        positive=positive,
         plots=[embedded(svg) for svg in drawn.values()],
         slices=slices,
-        values={METRICS[name].title: (value, rival_values[name]) for name, value in values.items()},
+        values={usecase.title(name): (value, rival_values[name]) for name, value in values.items()},
         rival=rival,
-        metric=METRICS[usecase.metric].title,
+        metric=usecase.title(),
     )
     Path(path).write_text(page, encoding="utf-8")
     return page.encode()

@@ -7,6 +7,7 @@ from components.load import predictions
 from components.load.request import Request
 from components.load.targets import s3, send
 from core import registry
+from core.config import UseCase
 from core.targets import Load
 from core.tracking import Run, run_id
 
@@ -53,4 +54,10 @@ def _rows(run: Run, item: Load, rows: Path) -> str:
     request = Request(run.usecase.name, run_id(), rows, run.usecase.limits.memory)
     is_new = send(item.to, request)
     run.metrics[f"rows.{item.what}"] = float(request.count)
-    return f"{request.count:,} {item.what if item.what == 'predictions' else 'rows'} {'->' if is_new else 'were already in'} {item.to.address}"
+    what = f"predictions{_of_class(run.usecase)}" if item.what == "predictions" else "rows"
+    return f"{request.count:,} {what} {'->' if is_new else 'were already in'} {item.to.address}"
+
+
+def _of_class(usecase: UseCase) -> str:
+    """Say whose probability the predictions have, where the config names the class."""
+    return "" if usecase.positive is None else f" (probability of {usecase.positive_name})"

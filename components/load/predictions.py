@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from core.bundle import frame, load_model, unpack
+from core.classes import order
 from core.config import UseCase
 from core.errors import UserError
 from core.registry import Version
@@ -24,8 +25,8 @@ BATCH = 65_536  # rows
 def write(usecase: UseCase, table: str, version: Version, run: str, path: Path) -> None:
     """Write the test rows, each with the model's answer.
 
-    The columns are those of the table without `split`, then `prediction`; of a classifier the greater class's `probability`, or, of
-    more than two classes, `probability_<class>` for each; then `model_version` and `run_id`.
+    The columns are those of the table without `split`, then `prediction`; of a binary classifier the positive class's `probability`, of
+    another one `probability_<class>` for each class; then `model_version` and `run_id`.
 
     Args:
         usecase: The use case.
@@ -58,17 +59,18 @@ def _answered(usecase: UseCase, table: str, version: Version, marks: dict[str, s
         for batch in file.iter_batches(BATCH):
             rows = pa.Table.from_batches([batch]).filter(pc.field("split") == "test").drop_columns("split")
             if rows.num_rows:
-                answers = _answers(model, frame({item.name: rows.column(item.name).to_numpy() for item in reads}, reads))
+                answers = _answers(usecase, model, frame({item.name: rows.column(item.name).to_numpy() for item in reads}, reads))
                 yield _joined(usecase, rows, answers | {name: [mark] * rows.num_rows for name, mark in marks.items()})
 
 
-def _answers(model: Any, rows: pd.DataFrame) -> dict[str, Any]:
+def _answers(usecase: UseCase, model: Any, rows: pd.DataFrame) -> dict[str, Any]:
     """Return the new columns, the same numbers as `core.predict` takes for the metrics."""
     if not hasattr(model, "predict_proba"):
         return {"prediction": np.asarray(model.predict(rows), dtype=np.float64)}
     probabilities: NDArray[np.float64] = np.asarray(model.predict_proba(rows), dtype=np.float64)
-    names = ["probability"] if len(model.classes_) == 2 else [f"probability_{name}" for name in model.classes_]
-    return {"prediction": model.classes_[probabilities.argmax(axis=1)]} | dict(zip(names, probabilities.T[-len(names) :], strict=True))
+    names = ["probability"] if usecase.task == "binary" else [f"probability_{name}" for name in model.classes_]
+    columns = probabilities[:, order(usecase, model.classes_.tolist())].T
+    return {"prediction": model.classes_[probabilities.argmax(axis=1)]} | dict(zip(names, columns[-len(names) :], strict=True))
 
 
 def _joined(usecase: UseCase, rows: pa.Table, added: dict[str, Any]) -> pa.Table:

@@ -3,24 +3,23 @@
 from typing import Any
 
 from core.config import UseCase
-from core.metrics import METRICS
 from core.registry import Version
 from core.tables import SPLITS
 from core.tracking import notes
 
 
-def write(usecase: UseCase, version: Version, steps: list[dict[str, Any]], engine: str) -> str:
-    """Write the card in Markdown, from what the steps of the run left in MLflow and the engine that was chosen."""
+def write(usecase: UseCase, version: Version, steps: list[dict[str, Any]], engine: str, positive: str) -> str:
+    """Write the card in Markdown, from what the steps of the run left in MLflow, the engine that was chosen and the positive class."""
     found = [notes(run) for run in steps]
     metrics, tags, parameters = ({key: value for note in found for key, value in note[section].items()} for section in ("metrics", "tags", "params"))
-    title = METRICS[usecase.metric].title
+    title = usecase.title()
     tested, validated = (_number(metrics.get(f"{rows}.{usecase.metric}")) for rows in ("test", "validation"))
     learnt, chosen, judged = (_number(metrics.get(f"rows.{split}")) for split in SPLITS)
     fitted = parameters.get("fitted_on")
     lines = [
         f"**{usecase.description}**",
         "",
-        f"- Task: {usecase.task}, target `{usecase.target}`",
+        f"- Task: {usecase.task}, target `{usecase.target}`" + (f", positive class `{positive}`" if positive else ""),
         f"- Model: {parameters.get('candidate')} (`{parameters.get('estimator')}`)",
         f"- {title} on the test rows: {tested}, on the validation rows: {validated}",
         f"- Verdict: {tags.get('reason', 'none')}",

@@ -12,6 +12,7 @@ from components.register.engine import choose
 from components.register.typical import typical
 from core import registry
 from core.bundle import Bundle, Golden, Input, Manifest, Output, differences, digest, dump_model, frame, load_model, pack, plain, unpack
+from core.classes import note, positive
 from core.codecheck import EXTRAS
 from core.config import UseCase
 from core.engines import OnnxEngine, ScikitLearnEngine, load_engine
@@ -58,8 +59,9 @@ def register(run: Run, table: str, model: str, golden: str, judged_against: str)
     fitted = store_fitted(usecase, table)
     made, before = registry.Version(usecase.name, number, uri, digest(data), judged_against, fitted=fitted), steps(usecase)
     found = {key: value for step in before for key, value in notes(step)["tags"].items() if key in ("data.sha256", "reason")}
-    registry.tag(made, made.tags | {"kfp.pipeline_run_id": run_id(), "engine": engine} | found | identity())
-    registry.describe(made, write(usecase, made, before, chosen.sentence))
+    about = note(usecase, chosen.bundle.manifest.classes or ())
+    registry.tag(made, made.tags | {"kfp.pipeline_run_id": run_id(), "engine": engine} | found | identity() | about)
+    registry.describe(made, write(usecase, made, before, chosen.sentence, about.get("positive_class", "")))
     registry.set_alias(usecase.name, "challenger", number)
     run.tags |= {"version": number, "digest": digest(data)}
     run.metrics |= {"served_form_mib": len(data) / 2**20} | ({} if chosen.error is None else {"served_form_error": chosen.error})
@@ -81,6 +83,7 @@ def served_form(usecase: UseCase, pipeline: Any, golden: Golden) -> Bundle:
         tuple(answers),
         tuple(classes) if classes else None,
         versions,
+        positive=positive(usecase, classes) if usecase.task == "binary" and classes else None,
     )
     return Bundle(manifest, golden, dump_model(pipeline))
 

@@ -25,7 +25,7 @@ BODY = """
 <h2>Test rows</h2>
 <table><tr><th>metric</th><th class="n">challenger</th><th class="n">{{ rival }}</th></tr>
 {% for title, (own, other) in metrics.items() %}<tr><td>{{ title }}</td><td class="n">{{ own | short }}</td><td class="n">{{ other | short }}</td></tr>{% endfor %}</table>
-<p class="note">The challenger: {{ model }}. Fitted on {{ fitted }}.</p>
+<p class="note">The challenger: {{ model }}. Fitted on {{ fitted }}.{% if positive %} Positive class: {{ positive }}.{% endif %}</p>
 {% endif %}
 {% if plots %}<h2>Plots</h2><div class="plots">{% for plot in plots %}<div>{{ plot }}</div>{% endfor %}</div>{% endif %}
 {% if data %}<h2>Data</h2>
@@ -48,11 +48,10 @@ def write(usecase: UseCase, steps: "list[Step]", outcome: str, failed: bool, plo
         outcome=outcome[:1].upper() + outcome[1:],
         failed=failed,
         longest=max([step.metrics.get("seconds", 0.0) for step in steps] + [1e-9]),
-        metrics={
-            metric.title: (measured[f"test.{name}"], measured.get(f"rival.{name}")) for name, metric in METRICS.items() if f"test.{name}" in measured
-        },
+        metrics={usecase.title(name): (measured[f"test.{name}"], measured.get(f"rival.{name}")) for name in METRICS if f"test.{name}" in measured},
         model=known["train"].tags.get("summary", "") if "train" in known else "",
         fitted=known["train"].parameters.get("fitted_on", "rows that are not known") if "train" in known else "",
+        positive=known["evaluate"].tags.get("positive_class", "") if "evaluate" in known else "",
         rival=known["evaluate"].tags.get("judged_against", "") if "evaluate" in known else "",
         plots=[embedded(svg) for svg in plots.values()],
         data=_rows(known),

@@ -16,13 +16,15 @@ from components.train.memory import Budget
 from components.train.page import write
 from components.train.survey import Survey, survey
 from core.bundle import dump_model
+from core.classes import listed, note, positive
 from core.config import Candidate, UseCase
 from core.errors import UserError, first_line
-from core.metrics import METRICS
 from core.tracking import Run
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 NEEDS_EVERY_CLASS = ("roc_auc", "average_precision")
+# What an estimator raises about its parameters or the rows: it costs the trial, not the run
+REFUSALS = (ValueError, ArithmeticError, TypeError, LookupError, AttributeError, NotImplementedError)
 Publish = Callable[[str, float, dict[str, Any], dict[str, float]], None]
 
 
@@ -59,20 +61,40 @@ def fit(run: Run, table: str, model: str, page: str) -> float:
     with kept_to(allowed):
         learnt = _learn(run, table, found, budget)
         Path(model).write_bytes(dump_model(learnt.pipeline))
-    best, rows = learnt.trial, _fitted_on(usecase, learnt.rows, found)
-    run.artifacts["trials.html"] = write(usecase, learnt.trials, best, learnt.value, rows, page)
+    best, rows, failed = learnt.trial, _fitted_on(usecase, learnt.rows, found), failures(learnt.trials)
+    known = note(usecase, found.classes["train"])
+    problem = str(failed) if failed.number else ""
+    run.artifacts["trials.html"] = write(usecase, learnt.trials, best, learnt.value, rows, problem, known.get("positive_class", ""), page)
     run.parameters |= {
         "candidate": best.candidate,
         "estimator": usecase.train.candidates[best.candidate].estimator,
         "seed": usecase.train.seed,
         "fitted_on": rows,
-    } | best.parameters
-    run.metrics |= {f"validation.{usecase.metric}": learnt.value, "trials": float(len(learnt.trials))}
+    } | (known | best.parameters)
+    run.metrics |= {f"validation.{usecase.metric}": learnt.value, "trials": float(len(learnt.trials)), "trials.failed": float(failed.number)}
     run.metrics |= {"rows.fitted": float(learnt.rows), "expected_memory_mib": budget.expected(learnt.rows) / 2**20}
-    run.summary = f"{best.candidate}, {METRICS[usecase.metric].title} {learnt.value:.4f} on validation, best of {len(learnt.trials)} trials"
+    run.summary = f"{best.candidate}, {usecase.title()} {learnt.value:.4f} on validation, best of {len(learnt.trials)} trials"
+    if failed.number:
+        run.summary += f", {failed}"
     if learnt.rows < found.count(usecase.train.fitted_on):
         run.summary += f", fitted on {rows}"
     return learnt.value
+
+
+class Failures(NamedTuple):
+    """How many trials failed, and why the first one did."""
+
+    number: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.number} failed, the first with: {self.reason}"
+
+
+def failures(trials: list[Trial]) -> Failures:
+    """Count the trials that failed."""
+    reasons = [trial.problem for trial in trials if trial.problem]
+    return Failures(len(reasons), reasons[0] if reasons else "")
 
 
 class Learnt(NamedTuple):
@@ -93,7 +115,7 @@ def _learn(run: Run, table: str, found: Survey, budget: Budget) -> Learnt:
     best = _best(usecase, trials)
     try:
         pipeline = learner.fit(best.candidate, best.parameters, rows, split)
-    except (ValueError, ArithmeticError) as error:  # a sample may have hidden it
+    except REFUSALS as error:  # a sample may have hidden it
         raise UserError(f"{best.candidate} cannot be fitted on {rows:,} rows: {first_line(error)}: correct train.candidates") from error
     value = learner.score(pipeline) if split == "train" else float(best.score or 0.0)  # a model cannot be scored on rows that it learnt from
     return Learnt(pipeline, value, rows, best, trials)
@@ -138,7 +160,8 @@ def _suggest(trial: optuna.Trial, name: str, candidate: Candidate) -> dict[str, 
         elif space.float:
             chosen[parameter] = trial.suggest_float(key, *space.float, log=space.log)
         else:
-            chosen[parameter] = trial.suggest_categorical(key, list(space.choice or ()))
+            choice = space.choice or ()  # by its index: a choice may be a list or a mapping, which optuna warns about
+            chosen[parameter] = choice[trial.suggest_categorical(key, range(len(choice)))]
     return chosen
 
 
@@ -146,15 +169,16 @@ def _try(usecase: UseCase, learner: Learner, name: str, parameters: dict[str, An
     """Fit and score one model; parameters that the estimator refuses cost the trial, not the run."""
     try:
         value = learner.score(learner.fit(name, parameters, rows))
-    except (ValueError, ArithmeticError) as error:
-        return None, first_line(error)
-    return (value, "") if np.isfinite(value) else (None, f"its {METRICS[usecase.metric].title} is no finite number")
+    except REFUSALS as error:
+        reason = first_line(error)
+        return None, f"{type(error).__name__}: {reason}" if isinstance(error, LookupError) else reason  # 'x' alone says nothing
+    return (value, "") if np.isfinite(value) else (None, f"its {usecase.title()} is no finite number")
 
 
 def _best(usecase: UseCase, trials: list[Trial]) -> Trial:
     scored = [trial for trial in trials if trial.score is not None]
     if not scored:
-        raise UserError(f"every trial failed, the last with: {trials[-1].problem}: correct train.candidates")
+        raise UserError(f"all {len(trials)} trials failed, the first with: {failures(trials).reason}: correct train.candidates")
     sign = 1 if usecase.greater_is_better else -1
     return max(scored, key=lambda trial: sign * (trial.score or 0.0))
 
@@ -180,9 +204,13 @@ def _require_variety(usecase: UseCase, found: Survey) -> None:
         )
     if usecase.task == "binary" and len(classes) > 2:
         raise UserError(f"{usecase.target} has {len(classes)} classes: write task: multiclass")
+    if usecase.task == "multiclass" and len(classes) == 2:
+        raise UserError(f"{usecase.target} has the two classes {listed(found.classes['train'])}: write task: binary")
     unknown = asked - classes
     if unknown:
         raise UserError(f"the validation rows hold {usecase.target} = {sorted(unknown)[0]}, which no training row has: change the split")
+    if usecase.task == "binary":
+        positive(usecase, found.classes["train"])
     lacking = classes - asked
     if lacking and usecase.metric in NEEDS_EVERY_CLASS:
         raise UserError(

@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 
 from components.train.memory import PREPARED, Budget
+from components.train.parameters import adapted
 from components.train.pipeline import build
 from components.train.survey import Survey
 from core.config import UseCase
@@ -40,7 +41,8 @@ class Learner:
             rows: How many rows to learn from.
             split: Of which splits, such as train+validation.
         """
-        pipeline = build(self._usecase.train.candidates[name], self._usecase.features, parameters, self._usecase.train.seed)
+        given = adapted(self._usecase, name, parameters, self._survey.classes["train"])
+        pipeline = build(self._usecase.train.candidates[name], self._usecase.features, given, self._usecase.train.seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # such as iterations that ran out: the score says whether it matters
             if self._budget.holds(name, rows):
@@ -50,7 +52,7 @@ class Learner:
 
     def score(self, fitted: Pipeline) -> float:
         """Return the use case's metric on the validation rows."""
-        return score(self._usecase.metric, predict_in_batches(fitted, batches(self._table, self._usecase, "validation")))
+        return score(self._usecase.metric, predict_in_batches(fitted, batches(self._table, self._usecase, "validation"), self._usecase))
 
     def _read(self, rows: int, split: str) -> Rows:
         if self._held is None or self._held[0] != (rows, split):

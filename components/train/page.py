@@ -4,14 +4,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.config import UseCase
-from core.metrics import METRICS
 from core.reports import render
 
 if TYPE_CHECKING:
     from components.train.fit import Trial
 
 BODY = """
-<p>Kept: <b>{{ best.candidate }}</b>, fitted on {{ rows }}. {{ metric }} {{ value | short }} on the validation rows.</p>
+<p>Kept: <b>{{ best.candidate }}</b>, fitted on {{ rows }}. {{ metric }} {{ value | short }} on the validation rows.{% if positive %} Positive class: <b>{{ positive }}</b>.{% endif %}</p>
+{% if failed %}<p class="bad">Of {{ trials | length }} trials {{ failed }}.</p>
+{% endif %}
 <table><tr><th class="n">trial</th><th>candidate</th><th>parameters</th><th class="n">{{ metric }}</th><th class="n">seconds</th></tr>
 {% for trial in trials %}<tr><td class="n">{{ loop.index }}</td><td>{% if trial == best %}<b>{{ trial.candidate }}</b>{% else %}{{ trial.candidate }}{% endif %}</td>
 <td>{% for key, item in trial.parameters.items() %}{{ key }} {{ item | short }}{{ ", " if not loop.last }}{% endfor %}{% if trial.problem %} failed: {{ trial.problem }}{% endif %}</td>
@@ -20,8 +21,9 @@ BODY = """
 """
 
 
-def write(usecase: UseCase, trials: "list[Trial]", best: "Trial", value: float, rows: str, path: str) -> bytes:
+def write(usecase: UseCase, trials: "list[Trial]", best: "Trial", value: float, rows: str, failed: str, positive: str, path: str) -> bytes:
     """Write the page and return its bytes."""
-    page = render(f"{usecase.name}: trials", BODY, trials=trials, best=best, value=value, rows=rows, metric=METRICS[usecase.metric].title)
+    metric = usecase.title()
+    page = render(f"{usecase.name}: trials", BODY, trials=trials, best=best, value=value, rows=rows, failed=failed, positive=positive, metric=metric)
     Path(path).write_text(page, encoding="utf-8")
     return page.encode()

@@ -17,6 +17,7 @@ from components.transform.key import refuse_bad_key
 from components.transform.leakage import refuse_leakage, repeated
 from components.transform.split import place, refuse_empty, splitting
 from components.transform.values import refuse_unusable
+from core.classes import positive
 from core.config import UseCase
 from core.configtext import where
 from core.errors import UserError
@@ -51,6 +52,7 @@ def transform(run: Run, raw: str, target: str, uri: str = "") -> dict[str, Any]:
             _make(run.usecase, connection, Path(raw), Path(folder, "made.parquet"), uri)
             _check(run.usecase, connection)
             refuse_bad_key(run.usecase, connection)
+            _require_positive(run.usecase, connection)
             counts = _write(run.usecase, connection, part)
             refuse_unusable(run.usecase, connection, part, counts["train"])
             refuse_leakage(run.usecase, connection, part)
@@ -128,6 +130,14 @@ def _check(usecase: UseCase, connection: duckdb.DuckDBPyConnection) -> None:
         if nulls or not rows:
             what = f"{nulls:,} of {rows:,} rows without {column}: filter them out there" if rows else "no rows: look at its filters and joins"
             raise UserError(f"features() of {usecase.name} makes {what}")
+
+
+def _require_positive(usecase: UseCase, connection: duckdb.DuckDBPyConnection) -> None:
+    """Refuse a positive class that is none; more or fewer than two classes are left to train."""
+    if usecase.task == "binary":
+        found = connection.execute(f"SELECT DISTINCT {identifier(usecase.target)} FROM made ORDER BY 1 LIMIT 3").fetchall()  # noqa: S608
+        if len(found) == 2:
+            positive(usecase, [row[0] for row in found])
 
 
 def _write(usecase: UseCase, connection: duckdb.DuckDBPyConnection, part: Path) -> dict[str, int]:

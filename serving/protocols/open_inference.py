@@ -42,6 +42,7 @@ def metadata(model: Model) -> dict[str, Any]:
             "task": model.manifest.task,
             "target": model.manifest.target,
             "classes": model.manifest.classes,
+            "positive": model.manifest.positive,
         },
     }
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psycopg.sql
 import pytest
 
@@ -42,6 +43,13 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture(scope="session")
 def binary(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     return _train("binary", tmp_path_factory.mktemp("only-binary"))
+
+
+@pytest.fixture(scope="session")
+def risk(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A binary model of texts whose positive class, bad, is the first in scikit-learn's order."""
+    answer = np.where(small.columns()["answer"] == 1, "good", "bad")
+    return _train("binary", tmp_path_factory.mktemp("risk"), {"answer": answer}, positive="bad", metric="average_precision")
 
 
 @pytest.fixture(scope="session")
@@ -94,9 +102,9 @@ def run_id(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     yield found
 
 
-def _train(task: str, folder: Path) -> Trained:
-    usecase = small.usecase(task)
-    made = Trained(usecase, small.written(folder / "table.parquet", small.columns(task)), str(folder / "model.skops"))
+def _train(task: str, folder: Path, columns: dict[str, Any] | None = None, **changes: Any) -> Trained:
+    usecase = small.usecase(task, **changes)
+    made = Trained(usecase, small.written(folder / "table.parquet", small.columns(task) | (columns or {})), str(folder / "model.skops"))
     fit(Run("train", usecase), made.table, made.model, str(folder / "trials.html"))
     return made
 

@@ -50,7 +50,7 @@ def test_changing_sides_changes_the_sign() -> None:
 
 def test_the_interval_narrows_as_rows_come() -> None:
     usecase, good, poor = small.usecase(metric="accuracy"), _answers(0.2, 1), _answers(0.6, 2)
-    few = [Predictions(*(part[:40] for part in each if part is not None)) for each in (good, poor)]
+    few = [Predictions(each.truth[:40], each.labels[:40], np.asarray(each.probabilities)[:40]) for each in (good, poor)]
 
     wide, narrow = compare(usecase, few[0], few[1]), compare(usecase, good, poor)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from sklearn.metrics import average_precision_score, confusion_matrix, f1_score
 
 from components.evaluate.compare import Comparison, compare, dummy
 from components.evaluate.golden import choose
@@ -45,7 +46,7 @@ def answers(right: float, rows: int = 2000, seed: int = 0) -> Predictions:
     truth = random.integers(2, size=rows)
     hit = random.random(rows) < right
     probability = np.where(hit == (truth == 1), 0.8, 0.2)
-    return Predictions(truth, (probability > 0.5).astype(int), np.column_stack([1 - probability, probability]))
+    return Predictions(truth, (probability > 0.5).astype(int), np.column_stack([1 - probability, probability]), (0, 1))
 
 
 def test_a_first_model_is_judged_by_the_dummy_and_the_floor(platform: Platform, trained: Trained, tmp_path: Path) -> None:
@@ -55,6 +56,25 @@ def test_a_first_model_is_judged_by_the_dummy_and_the_floor(platform: Platform, 
     assert run.tags["reason"].startswith("the challenger becomes the first champion: ")
     assert run.tags["judged_against"] == "a dummy"
     assert {name.removeprefix("test.") for name in run.metrics if name.startswith("test.")} == verdict.metrics.keys()
+
+
+def test_everything_is_of_the_positive_class_and_names_it(platform: Platform, risk: Trained, tmp_path: Path) -> None:
+    model = load_model(Path(risk.model).read_bytes())
+    rows, truth = examples(risk.table, risk.usecase, "test")
+    bad = model.predict_proba(rows)[:, 0]
+
+    run, verdict = evaluated(risk.named(), risk.table, risk.model, tmp_path)
+
+    f1, precision = f1_score(truth, model.predict(rows), pos_label="bad"), average_precision_score(truth == "bad", bad)
+    assert (run.metrics["test.f1"], run.metrics["test.average_precision"]) == pytest.approx((f1, precision), abs=1e-12)
+    assert run.metrics["rival.average_precision"] == pytest.approx((truth == "bad").mean(), abs=1e-12)
+    assert f"average precision of bad {precision:.4f} against" in run.tags["reason"]
+    assert run.tags["positive_class"] == "bad"
+    expected = confusion_matrix(truth, model.predict(rows), labels=["good", "bad"]).tolist()
+    assert verdict.confusion == (["good", "bad"], expected)
+    text = (tmp_path / "page.html").read_text()
+    titles = ("Positive class: <b>bad</b>", "F1 of bad", "ROC of bad", "Precision and recall of bad", "Calibration of bad")
+    assert [title for title in titles if title not in text] == []
 
 
 def test_a_first_model_that_misses_the_floor_does_not_serve(platform: Platform, binary: Trained, tmp_path: Path) -> None:
@@ -88,7 +108,7 @@ def test_the_champion_is_not_judged_on_rows_that_it_was_fitted_on(platform: Plat
     run, verdict = evaluated(binary.named(name=bundle.manifest.name), table, binary.model, tmp_path)
 
     rows, truth = examples(table, binary.usecase, "test")
-    answers = predict(load_model(Path(binary.model).read_bytes()), rows.iloc[1::2], truth[1::2])
+    answers = predict(load_model(Path(binary.model).read_bytes()), rows.iloc[1::2], truth[1::2], binary.usecase)
     assert len(fresh) == 120 and verdict.metrics["roc_auc"] == score("roc_auc", answers)
     assert (run.metrics["rows.judged"], run.metrics["rows.left_out"]) == (120, 120)
     assert "judged on 120 of 240 test rows: version 1 was fitted on the others" in run.summary
@@ -221,7 +241,7 @@ def test_the_champion_is_asked_about_the_same_rows(platform: Platform, binary: T
 
     assert (verdict.better, verdict.champion) == (True, "1")
     assert run.tags["reason"].startswith("the challenger becomes champion: ")
-    assert run.metrics["rival.roc_auc"] == score("roc_auc", predict(fewer, rows, truth))
+    assert run.metrics["rival.roc_auc"] == score("roc_auc", predict(fewer, rows, truth, usecase))
 
 
 def test_a_champion_that_knows_fewer_classes_is_named(platform: Platform, binary: Trained, bundle: Bundle, tmp_path: Path) -> None:

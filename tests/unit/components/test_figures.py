@@ -46,20 +46,20 @@ def test_a_long_roc_curve_is_thinned_and_keeps_its_ends() -> None:
 def test_slices_are_the_metric_of_their_rows(binary: Trained) -> None:
     model = load_model(Path(binary.model).read_bytes())
     rows, truth = examples(binary.table, binary.usecase, "train")
-    answers = predict(model, rows, truth)
+    answers = predict(model, rows, truth, binary.usecase)
 
     found = figures.slices(binary.usecase, rows, answers, answers)
 
     kept = (rows["kind"] == "b").to_numpy()
     part = next(item for item in found if item.value == "b")
     assert part.rows == kept.sum()
-    assert part.challenger == pytest.approx(score("roc_auc", predict(model, rows[kept], truth[kept])), abs=1e-12)
+    assert part.challenger == pytest.approx(score("roc_auc", predict(model, rows[kept], truth[kept], binary.usecase)), abs=1e-12)
 
 
 def test_a_slice_of_few_rows_is_not_shown(binary: Trained) -> None:
     rows, truth = examples(binary.table, binary.usecase, "train")
     rows["kind"] = ["rare" if number < figures.LEAST_ROWS - 1 else "often" for number in range(len(rows))]
-    answers = predict(load_model(Path(binary.model).read_bytes()), rows, truth)
+    answers = predict(load_model(Path(binary.model).read_bytes()), rows, truth, binary.usecase)
 
     found = figures.slices(binary.usecase, rows, answers, answers)
 
@@ -68,11 +68,11 @@ def test_a_slice_of_few_rows_is_not_shown(binary: Trained) -> None:
 
 def test_a_drawing_is_the_same_each_time(binary: Trained) -> None:
     model = load_model(Path(binary.model).read_bytes())
-    answers = predict(model, *examples(binary.table, binary.usecase, "test"))
+    answers = predict(model, *examples(binary.table, binary.usecase, "test"), binary.usecase)
 
-    first, second = (figures.draw(binary.usecase, answers, model, [], "a dummy") for _ in range(2))
+    first, second = (figures.draw(binary.usecase, answers, [], "a dummy") for _ in range(2))
 
-    assert list(first) == ["roc", "calibration", "confusion"]
+    assert list(first) == ["roc", "precision", "calibration", "confusion"]
     assert first == second
 
 

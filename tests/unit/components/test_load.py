@@ -66,7 +66,7 @@ def test_predictions_are_the_test_rows_with_the_answers_that_evaluate_judged(
 ) -> None:
     bundle, usecase = bundled(trained), trained.usecase
     version = models.published(bundle)
-    judged = predict(load_model(bundle.model), *examples(trained.table, usecase, "test"))
+    judged = predict(load_model(bundle.model), *examples(trained.table, usecase, "test"), usecase)
     monkeypatch.setattr(predictions, "BATCH", 100)  # several
 
     predictions.write(usecase, trained.table, version, "run-1", tmp_path / "made.parquet")
@@ -86,6 +86,19 @@ def test_predictions_are_the_test_rows_with_the_answers_that_evaluate_judged(
         expected = judged.probabilities[:, -len(names) :]
         np.testing.assert_allclose(np.column_stack([made[name] for name in names]), expected, rtol=1e-12)
     assert set(made["model_version"].to_pylist()) == {version.version} and set(made["run_id"].to_pylist()) == {"run-1"}
+
+
+def test_the_probability_is_of_the_positive_class(platform: Platform, risk: Trained, uri: str, run_id: str, tmp_path: Path) -> None:
+    bundle = bundled(risk)
+    run = run_of(risk, crowned(bundle).name, {"what": "predictions", "to": f"{uri}predictions/"})
+
+    predictions.write(risk.usecase, risk.table, models.published(bundle), "run-1", tmp_path / "made.parquet")
+    load(run, risk.table, {})
+
+    rows, _ = examples(risk.table, risk.usecase, "test")
+    expected = load_model(bundle.model).predict_proba(rows)[:, 0]
+    np.testing.assert_allclose(pq.read_table(tmp_path / "made.parquet")["probability"], expected, rtol=1e-12)
+    assert run.summary == f"120 predictions (probability of bad) -> {uri}predictions/"
 
 
 def test_each_result_goes_to_its_target_and_a_second_time_nothing_changes(

@@ -144,6 +144,19 @@ def test_the_card_says_what_the_steps_found(platform: Platform, run_id: str, bin
     assert tracking.steps(usecase)
 
 
+def test_version_card_and_served_form_name_the_positive_class(platform: Platform, run_id: str, risk: Trained, tmp_path: Path) -> None:
+    usecase = risk.named()
+
+    number = register(Run("register", usecase), risk.table, risk.model, golden_file(risk, tmp_path), "")
+
+    version = registry.get(usecase.name, number)
+    assert version and unpack(read(version.uri), version.digest).manifest.positive == "bad"
+    found = call("GET", "model-versions/get", {"name": usecase.name, "version": number})["model_version"]
+    assert "- Task: binary, target `answer`, positive class `bad`" in found["description"]
+    assert "average precision of bad on the test rows" in found["description"]
+    assert {"key": "positive_class", "value": "bad"} in found["tags"]
+
+
 def test_with_kfps_plugin_the_step_leaves_the_end_of_its_run_to_it(
     platform: Platform, run_id: str, binary: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from components.train.allowance import allowance
-from components.train.fit import fit, search
+from components.train.fit import Trial, fit, search
 from components.train.learner import Learner
 from components.train.memory import Budget
 from components.train.pipeline import build
@@ -43,7 +45,7 @@ def test_each_kind_of_task_gives_a_model_that_has_learnt_something(trained: Trai
     model = load_model(Path(trained.model).read_bytes())
     rows, truth = examples(trained.table, trained.usecase, "test")
 
-    value = score(trained.usecase.metric, predict(model, rows, truth))
+    value = score(trained.usecase.metric, predict(model, rows, truth, trained.usecase))
 
     guess = {"binary": 0.8, "multiclass": 0.8, "regression": 2.5}[trained.usecase.task]
     assert value > guess if trained.usecase.greater_is_better else value < guess
@@ -97,31 +99,42 @@ def test_every_candidate_is_tried_and_every_trial_published(binary: Trained) -> 
     assert all(0.05 <= trial.parameters["learning_rate"] <= 0.5 for trial in trials if trial.candidate == "trees")
 
 
-def test_parameters_that_the_estimator_refuses_cost_the_trial_not_the_run(tmp_path: Path) -> None:
+def test_failed_trials_cost_no_run_and_are_counted_everywhere(tmp_path: Path) -> None:
     run, _ = fitted(small.usecase(train__candidates__linear=REFUSED), tmp_path)
 
-    page = (tmp_path / "trials.html").read_text()
     assert run.parameters["candidate"] == "trees"
-    assert "failed: The &#39;solver&#39; parameter of LogisticRegression must be a str among" in page
+    assert run.metrics["trials.failed"] == 2
+    assert "best of 3 trials, 2 failed, the first with: The 'solver' parameter of LogisticRegression must be" in run.summary
+    page = (tmp_path / "trials.html").read_text()
+    assert "Of 3 trials 2 failed, the first with: The &#39;solver&#39; parameter of LogisticRegression must be" in page
 
 
 @pytest.mark.parametrize(
-    ("candidate", "sentence"),
+    ("candidate", "reason"),
     [
-        pytest.param(REFUSED, "every trial failed, the last with: The 'solver' parameter of LogisticRegression", id="refused parameter"),
-        pytest.param(
-            {"estimator": "tests.unit.components.test_train.Silent"},
-            "every trial failed, the last with: ValueError: correct train.candidates",
-            id="error without a word",
-        ),
+        pytest.param(REFUSED, "The 'solver' parameter of LogisticRegression", id="refused parameter"),
+        pytest.param({"estimator": f"{__name__}.Silent"}, "ValueError: correct train.candidates", id="error without a word"),
+        pytest.param({"estimator": f"{__name__}.Confused"}, "KeyError: 'depth': correct train.candidates", id="error of another kind"),
     ],
 )
-def test_when_every_trial_fails_the_last_reason_is_told(tmp_path: Path, candidate: dict[str, Any], sentence: str) -> None:
+def test_when_all_trials_fail_the_first_reason_is_shown(tmp_path: Path, candidate: dict[str, Any], reason: str) -> None:
     with pytest.raises(UserError) as refused:
         fitted(small.usecase(train__candidates={"only": candidate}), tmp_path)
 
-    assert str(refused.value).startswith(sentence)
+    assert str(refused.value).startswith(f"all 3 trials failed, the first with: {reason}")
     assert not (tmp_path / "model.skops").exists()
+
+
+def test_a_choice_may_hold_lists_and_mappings_without_a_warning(tmp_path: Path) -> None:
+    choice = {"choice": [{0: 1, 1: 50}, None, "balanced"]}
+    usecase = small.usecase(train__candidates={"linear": LINEAR | {"search": {"class_weight": choice}}}, train__max_trials=6)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run, _ = fitted(usecase, tmp_path)
+
+    assert run.metrics["trials.failed"] == 0
+    assert {trial.parameters["class_weight"] is None for trial in _trials(run, tmp_path)} == {True, False}
 
 
 @pytest.mark.parametrize(
@@ -149,6 +162,64 @@ def test_rows_that_cannot_be_learnt_from_are_a_sentence(tmp_path: Path, columns:
         fitted(small.usecase(), tmp_path, **columns)
 
     assert str(refused.value).startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("weights", "labels"),
+    [
+        pytest.param({0: 1, 1: 10}, [0, 1], id="numbers"),
+        pytest.param({"0": 1, "1": 10}, [0, 1], id="numbers in quotes"),
+        pytest.param({True: 10}, [False, True], id="true"),
+        pytest.param({"false": 1, "true": 10}, [False, True], id="true in quotes"),
+        pytest.param({0: 1, 1: 10}, [0.0, 1.0], id="floats"),
+        pytest.param({"no": 1, "yes": 10}, ["no", "yes"], id="texts"),
+    ],
+)
+def test_class_weight_reaches_the_estimator_whatever_the_type(tmp_path: Path, weights: dict[Any, Any], labels: list[Any]) -> None:
+    candidate = LINEAR | {"search": {"class_weight": {"choice": [weights]}}}
+    usecase = UseCase.model_validate(small.document(train__candidates={"linear": candidate}, train__max_trials=1, positive=labels[1]))
+
+    run, _ = fitted(usecase, tmp_path, answer=np.array(labels)[small.columns()["answer"]])
+
+    model = load_model((tmp_path / "model.skops").read_bytes())
+    rows, truth = examples(tmp_path / "table.parquet", usecase, "test")
+    assert run.metrics["trials.failed"] == 0
+    assert (model.predict(rows) == labels[1]).mean() > 1.2 * (truth == labels[1]).mean()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sentence"),
+    [
+        pytest.param({"class_weight": {"worse": 2}}, "class_weight of linear has the key 'worse', which is no class of answer: name bad", id="key"),
+        pytest.param({"scale_pos_weight": 5}, "scale_pos_weight of linear weighs good, not bad: write class_weight: {bad: ...}", id="other class"),
+    ],
+)
+def test_a_weight_of_another_class_stops_the_run(tmp_path: Path, parameters: dict[str, Any], sentence: str) -> None:
+    usecase = small.usecase(train__candidates={"linear": LINEAR | {"parameters": parameters}}, positive="bad")
+
+    with pytest.raises(UserError) as refused:
+        fitted(usecase, tmp_path, answer=np.where(small.columns()["answer"] == 1, "bad", "good"))
+
+    assert str(refused.value).startswith(sentence)
+
+
+@pytest.mark.parametrize("positive", ["bad", "good"])
+@pytest.mark.parametrize("written", [{"x": -1}, [-1, 0, 0]], ids=["by column", "by place"])
+def test_monotonic_constraints_are_of_the_positive_class(tmp_path: Path, positive: str, written: Any) -> None:
+    trees = small.document()["train"]["candidates"]["trees"] | {"parameters": {"max_iter": 10, "monotonic_cst": written}}
+    usecase = small.usecase(train__candidates={"trees": trees}, train__max_trials=1, positive=positive)
+
+    fitted(usecase, tmp_path, answer=np.where(small.columns()["answer"] == 1, "bad", "good"))
+
+    model = load_model((tmp_path / "model.skops").read_bytes())
+    rows = pd.DataFrame({"x": np.linspace(-3, 3, 50), "y": 0.0, "kind": "a"})
+    scores = model.predict_proba(rows)[:, ["bad", "good"].index(positive)]
+    assert (np.diff(scores) <= 0).all()
+
+
+def test_two_classes_of_a_multiclass_task_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="answer has the two classes high, low: write task: binary"):
+        fitted(small.usecase("multiclass"), tmp_path, answer=["high", "low", "low", "high", "low"] * 120)
 
 
 @pytest.mark.parametrize("name", ["linear", "trees"])
@@ -243,6 +314,17 @@ class Silent(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, rows: Any, target: Any) -> None:
         raise ValueError
+
+
+class Confused(Silent):
+    """An estimator that fails with an error that is no ValueError."""
+
+    def fit(self, rows: Any, target: Any) -> None:
+        raise KeyError("depth")
+
+
+def _trials(run: Run, folder: Path) -> list[Trial]:
+    return search(run.usecase, learner(run.usecase, folder / "table.parquet"), 360, _nowhere)
 
 
 def _nowhere(name: str, started: float, parameters: dict[str, Any], metrics: dict[str, float]) -> None:

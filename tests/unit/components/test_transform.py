@@ -152,6 +152,12 @@ def test_a_column_without_nulls_has_the_type_of_one_with_nulls(tmp_path: Path) -
             "features() of wine makes 2 of 400 rows without ash: filter them out",
             id="target that is not a number",
         ),
+        pytest.param(
+            {"task": "binary", "metric": "f1", "positive": "merlot"},
+            {},
+            "positive: 'merlot' is no value of cultivar: name one of barbera, barolo",
+            id="positive class that is none",
+        ),
         pytest.param({}, {"split": ["train"] * 400}, "usecases/wine/features.py: features() makes a column split", id="column called split"),
     ],
 )

@@ -14,6 +14,8 @@ from core.configtext import parse
 from core.errors import UserError
 from tests.unit.small import changed, document, usecase
 
+TREES = {"estimator": "sklearn.ensemble.HistGradientBoostingClassifier"}
+
 
 @pytest.mark.parametrize(
     ("change", "place", "message"),
@@ -136,6 +138,25 @@ from tests.unit.small import changed, document, usecase
         pytest.param({"features": {}, "evaluate__slices": []}, "features", "name at least one", id="no feature"),
         pytest.param({"features__numeric": ["x", "y", "x"]}, "features", "x is named twice", id="feature twice"),
         pytest.param({"features__categorical": ["kind", "x"]}, "features", "x is named twice", id="feature of two kinds"),
+        pytest.param({"task": "multiclass", "positive": 1}, "positive", "a multiclass task has no positive class", id="positive of many"),
+        pytest.param(
+            {"train__candidates__trees__parameters": {"monotonic_cst": {"x": 1, "kind": 1}}},
+            "train.candidates.trees.parameters.monotonic_cst",
+            "kind is no numeric feature: name one of x, y",
+            id="constraint of a category",
+        ),
+        pytest.param(
+            {"train__candidates__trees__parameters": {"monotonic_cst": {"x": "up"}}},
+            "train.candidates.trees.parameters.monotonic_cst",
+            "x has up: write 1 for rising",
+            id="constraint of no direction",
+        ),
+        pytest.param(
+            {"train__candidates__trees": TREES | {"parameters": {"monotonic_cst": {"x": 1}}}},
+            "train.candidates.trees.parameters.monotonic_cst",
+            "need preprocessing: {categorical: ordinal}",
+            id="constraint beside one-hot columns",
+        ),
         pytest.param({"target": "x"}, "target", "the model would see the answer", id="target among the features"),
         pytest.param({"evaluate__slices": ["kind", "age"]}, "evaluate.slices.1", "age is not a feature: name one of x, y, kind", id="no such slice"),
         pytest.param({"evaluate__confidence": 1}, "evaluate.confidence", "less than 1", id="certainty"),

@@ -9,11 +9,19 @@ from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urljoin
 
+import numpy as np
 import orjson
 import pytest
 import schemathesis
 from jsonschema import Draft202012Validator
 
+from core.engines import load_engine
+from serving import page as docs
+from serving.columns import Schema
+from serving.metrics import Metrics
+from serving.model import Model, Version
+from serving.openapi import openapi
+from serving.protocols.open_inference import metadata
 from tests.unit.serving import web
 from tests.unit.serving.models import Trained, publish
 from tests.unit.serving.servers import HeldStorage, Launcher, Running
@@ -51,6 +59,20 @@ def test_the_description_is_openapi_of_this_model(wine_server: Running, engine: 
     for schema in document["components"]["schemas"].values():
         Draft202012Validator.check_schema(schema)
     assert set(document["components"]["schemas"]["Row"]["properties"]) == {"alcohol", "proline", "hue", "region"}
+
+
+def test_the_positive_class_is_named_and_counted(wine: Trained) -> None:
+    manifest = replace(wine.bundle.manifest, task="binary", classes=("bad", "good"), positive="bad")
+    model = Model(Version("wine", "3", "", ""), manifest, wine.bundle.golden, load_engine(wine.bundle), Schema(manifest.inputs))
+    metrics = Metrics()
+    metrics.expect(manifest, wine.bundle.golden)
+
+    metrics.batch(1, 2, {"predict": np.array(["bad", "good"]), "predict_proba": np.array([[0.9, 0.1], [0.25, 0.75]])})
+
+    assert metrics.values.sum == 0.9 + 0.25
+    assert metadata(model)["parameters"]["positive"] == "bad"
+    for text in (openapi(model)["info"]["description"], Page(docs.page(model)).cells[1]):
+        assert text.startswith('target (binary, positive class "bad") by version 3')
 
 
 @BELOW

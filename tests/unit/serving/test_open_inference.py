@@ -125,6 +125,7 @@ def test_the_metadata_say_what_the_model_reads_and_which_version_this_is(wine_se
     assert document["outputs"][1] == {"name": "predict_proba", "datatype": "FP64", "shape": [-1, 3]}
     assert document["parameters"]["digest"].startswith("sha256:")
     assert document["parameters"]["classes"] == ["barbera", "barolo", "grignolino"]
+    assert document["parameters"]["positive"] is None
     assert response.headers["x-model-version"] == "3"
 
 

@@ -122,6 +122,7 @@ def test_the_object_says_of_what_it_is() -> None:
         "version": "7",
         "digest": "sha256:ab",
         "classes": ["late", "on time"],
+        "positive": "null",
     }
     assert read.schema.names == ["hour", "carrier", "_prediction", "_probability", "_request_id", "_trace", "_time", "_row"]
     assert read.schema.field("_time").type == pa.timestamp("us", tz="UTC")
