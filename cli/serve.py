@@ -13,17 +13,18 @@ def deploy(
     usecase: Usecase,
     version: Version = None,
     resume: Annotated[bool, typer.Option("--resume", help="Put in order what a killed deployment left: the champion alone serves.")] = False,
+    reason: Annotated[str, typer.Option(help="Why this version serves although its verdict does not say so, for the history.")] = "",
     namespace: Namespace = None,
 ) -> None:
     """Bring a registered version into service, with the proofs of the deploy step."""
     if resume == bool(version):
         raise UserError(f"name the version that is to serve, or --resume: `mlops deploy {usecase} 3` or `mlops deploy {usecase} --resume`")
     if namespace:
-        _start(namespace, ["resume", usecase] if version is None else ["deploy", usecase, version])
+        _start(namespace, ["resume", usecase] if version is None else ["deploy", usecase, version, *_reason(reason)])
     from components.deploy import commands
 
     _find_platform()
-    print(commands.resume(usecase) if version is None else commands.deploy(usecase, version))
+    print(commands.resume(usecase) if version is None else commands.deploy(usecase, version, reason))
 
 
 def rollback(
@@ -32,9 +33,9 @@ def rollback(
     reason: Annotated[str, typer.Option(help="Why, for the history.")] = "",
     namespace: Namespace = None,
 ) -> None:
-    """Make the champion before the present one, or VERSION, the champion again."""
+    """Make the champion before the present one, or VERSION, the champion again; or restore a champion that MLflow has lost."""
     if namespace:
-        _start(namespace, ["rollback", usecase, *([version] if version else []), *(["--reason", reason] if reason else [])])
+        _start(namespace, ["rollback", usecase, *([version] if version else []), *_reason(reason)])
     from components.deploy import commands
 
     _find_platform()
@@ -69,6 +70,10 @@ def status(
     elif _show_servers():
         for name in names():
             print("; ".join(filter(None, [commands.status(name), unfinished(name)])))
+
+
+def _reason(reason: str) -> list[str]:
+    return ["--reason", reason] if reason else []
 
 
 def _find_platform() -> None:

@@ -49,3 +49,7 @@ def one_line(error: UserError) -> str:
 
 class Conflict(UserError):
     """Another run changed the champion since this one was judged."""
+
+
+class ChampionMissing(UserError):
+    """MLflow names no champion, although one reigned or serves."""

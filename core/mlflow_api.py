@@ -36,8 +36,11 @@ def call(method: str, path: str, body: dict[str, Any] | None = None) -> dict[str
     """
     where = {"params": body} if method == "GET" else {"json": body}
     answer = _send(method, f"api/2.0/mlflow/{path}", **where)
-    found: dict[str, Any] = answer.json()
-    return found
+    try:
+        document: dict[str, Any] = answer.json()
+    except ValueError as error:
+        raise _no_mlflow(f"answers {path} without JSON") from error
+    return document
 
 
 def put_artifact(artifact_uri: str, path: str, data: bytes) -> None:
@@ -81,8 +84,11 @@ def _send(method: str, path: str, **request: Any) -> requests.Response:
     if answer.ok:
         return answer
     code, message = _refusal(answer)
-    if code == "RESOURCE_DOES_NOT_EXIST" or answer.status_code == requests.codes.not_found:
+    is_missing = answer.status_code == requests.codes.not_found
+    if code == "RESOURCE_DOES_NOT_EXIST" or (is_missing and not path.startswith("api/")):
         raise NotFound(message)
+    if is_missing:  # another program or a proxy answers: that says nothing about what is registered
+        raise _no_mlflow(f"does not know {path}")
     if answer.status_code in (requests.codes.unauthorized, requests.codes.forbidden):
         raise UserError(f"MLflow at {uri()} refuses access: correct MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD")
     raise UserError(f"MLflow at {uri()} refuses {path}: {message}")
@@ -132,3 +138,7 @@ def _longest(address: str) -> float:
 
 def _unreachable() -> UserError:
     return UserError(f"MLflow at {uri()} does not answer: start it (`mlops platform up`) or correct MLFLOW_TRACKING_URI")
+
+
+def _no_mlflow(fault: str) -> UserError:
+    return UserError(f"the server at {uri()} {fault}, so it is not MLflow: correct MLFLOW_TRACKING_URI")

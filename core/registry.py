@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from core.errors import Conflict
-from core.mlflow_api import TAG_LIMIT, NotFound, call
+from core.errors import ChampionMissing, Conflict
+from core.mlflow_api import TAG_LIMIT, NotFound, call, uri
 
 REIGN = "champion.since."  # and the time: how the registry remembers who was champion
 
@@ -32,7 +32,8 @@ class Version:
         image: The image of that run.
         data: SHA-256 of the data that it was trained on.
         previous: The champion before it, empty without one.
-        reason: Why it was found better.
+        reason: Why it was found better, or why somebody made it champion.
+        better: Whether the verdict was for it: `true`, `false`, or empty in a version that is older than this tag.
         fitted: Where the set of the rows lies that it was fitted on, see `core.fitted`.
     """
 
@@ -46,6 +47,7 @@ class Version:
     data: str = ""
     previous: str = ""
     reason: str = ""
+    better: str = ""
     fitted: str = ""
 
     @property
@@ -73,8 +75,15 @@ def aliased(name: str, alias: str) -> Version | None:
 
 
 def champion(name: str) -> Version | None:
-    """Find the version that should serve."""
-    return aliased(name, "champion")
+    """Find the version that should serve, None if there never was one.
+
+    Raises:
+        ChampionMissing: There was one, but its alias is gone, or names a version that is deleted.
+    """
+    version = aliased(name, "champion")
+    if version is None and (past := reigns(name)):
+        raise ChampionMissing(_missing(name, past[-1].version))
+    return version
 
 
 def find(name: str, run: str, digest: str) -> Version | None:
@@ -122,9 +131,30 @@ def promote(challenger: Version, reason: str) -> None:
         Conflict: The champion is no longer the one that it was judged against.
     """
     require_champion(challenger)
-    tag(challenger, {"previous": challenger.judged_against})
-    set_alias(challenger.name, "champion", challenger.version)
-    remember(challenger, reason)
+    replace_champion(challenger, challenger.judged_against, reason)
+
+
+def replace_champion(version: Version, previous: str, reason: str) -> None:
+    """Make a version the champion, whatever it was judged against, and note who was before and why it is now."""
+    tag(version, {"previous": previous, "reason": reason[:TAG_LIMIT]})
+    restore_champion(version, reason)
+
+
+def restore_champion(version: Version, reason: str) -> None:
+    """Let the alias name a version; nothing more is noted if it was the last champion."""
+    set_alias(version.name, "champion", version.version)
+    remember(version, reason)
+
+
+def last_champion(name: str, but: str = "") -> Version | None:
+    """Find the version that was champion last and is still registered.
+
+    Args:
+        name: The model.
+        but: A version that is not looked for.
+    """
+    numbers = (reign.version for reign in reversed(reigns(name)) if reign.version != but)
+    return next((version for number in numbers if (version := get(name, number))), None)
 
 
 def remember(version: Version, reason: str) -> None:
@@ -149,5 +179,23 @@ def reigns(name: str) -> list[Reign]:
 def _parse(item: dict[str, object]) -> Version:
     pairs = item.get("tags", [])
     tags = {pair["key"]: pair["value"] for pair in pairs} if isinstance(pairs, list) else {}
-    keys = ("serving.uri", "serving.digest", "judged_against", "kfp.pipeline_run_id", "image", "data.sha256", "previous", "reason", "fitted.uri")
+    keys = (
+        *("serving.uri", "serving.digest", "judged_against", "kfp.pipeline_run_id", "image", "data.sha256"),
+        *("previous", "reason", "better", "fitted.uri"),
+    )
     return Version(str(item["name"]), str(item["version"]), *(tags.get(key, "") for key in keys))
+
+
+def _missing(name: str, number: str) -> str:
+    lost = f"version {number} was the champion of {name}, but"
+    if get(name, number):
+        return f"{lost} MLflow at {uri()} has no alias `champion` for it any more: restore it with `mlops rollback {name}`"
+    return f"{lost} it is deleted in MLflow at {uri()}. What serves keeps serving. {instead(name)}"
+
+
+def instead(name: str) -> str:
+    """Say how to accept that a champion is lost."""
+    return (
+        f"Deploy another version with `mlops deploy {name} VERSION --reason ...`; "
+        f"`mlops history {name}` lists older ones, `mlops run {name} --register-anyway` makes a new one"
+    )

@@ -13,8 +13,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m components.deploy", description="What serves a use case, what did, and another version instead.")
     parser.add_argument("command", choices=("deploy", "resume", "rollback", "history", "status"))
     parser.add_argument("usecase")
-    parser.add_argument("version", nargs="?", help="needed to deploy; the champion before the present one to roll back")
-    parser.add_argument("--reason", default="", help="why it is rolled back")
+    parser.add_argument("version", nargs="?", help="required by deploy; rollback takes the champion before the present one by default")
+    parser.add_argument("--reason", default="", help="why, for the history")
     given = parser.parse_args()
     if given.command == "deploy" and not given.version:
         parser.error("deploy needs a version")
@@ -33,7 +33,7 @@ def main() -> int:
 def _run(given: argparse.Namespace) -> str:
     match given.command:
         case "deploy":
-            return commands.deploy(given.usecase, given.version)
+            return commands.deploy(given.usecase, given.version, given.reason)
         case "resume":
             return commands.resume(given.usecase)
         case "rollback":

@@ -1,16 +1,23 @@
 """What an operator asks for: which version serves, which did, another one instead. Each returns the text to show."""
 
-from components.deploy.deploy import bring_into_service, registered, roll_back, serve_champion
+from components.deploy.agreement import agreed_champion, is_version
+from components.deploy.by_hand import BY_HAND, bring_by_hand, require_verdict
+from components.deploy.deploy import bring_into_service, registered, serve_champion
 from components.deploy.deployer import Served, deployer
 from core import registry
 from core.config import Serving
 from core.configfile import load_serving, names
+from core.errors import ChampionMissing
 
 
-def deploy(name: str, version: str) -> str:
-    """Bring a registered version into service, if it was judged against the present champion."""
-    served = bring_into_service(deployer(name, _serving(name)), registered(name, version), "deployed by hand")
-    return _said(served)
+def deploy(name: str, version: str, reason: str) -> str:
+    """Bring a registered version into service: by its verdict, or for a reason whatever it was judged against."""
+    where = deployer(name, _serving(name))
+    if reason:
+        return _said(bring_by_hand(where, name, version, reason))
+    challenger = registered(name, version)
+    require_verdict(challenger)
+    return _said(bring_into_service(where, challenger, BY_HAND))
 
 
 def resume(name: str) -> str:
@@ -20,9 +27,8 @@ def resume(name: str) -> str:
 
 
 def rollback(name: str, version: str | None, reason: str) -> str:
-    """Make another version the champion again, by default the one before."""
-    served = roll_back(name, version, _serving(name), reason or "rolled back by hand")
-    return _said(served)
+    """Make another version the champion again, by default the one before; or restore a champion whose alias is missing."""
+    return _said(bring_by_hand(deployer(name, _serving(name)), name, version, reason))
 
 
 def history(name: str) -> list[str]:
@@ -42,15 +48,16 @@ def history(name: str) -> list[str]:
 
 def status(name: str) -> str:
     """Say what serves, and what should."""
-    where, champion = deployer(name, Serving()), registry.champion(name)
+    where = deployer(name, Serving())
     served = where.serving()
+    try:
+        champion = agreed_champion(where, name)
+    except ChampionMissing as missing:
+        return f"{name}: {missing}"
     if served is None:
-        return (
-            f"{name}: champion is version {champion.version}, but nothing serves: mlops deploy {name} --resume"
-            if champion
-            else f"{name}: no champion"
-        )
-    if champion is None or champion.version != served.version:
+        cure = f"champion is version {champion.version}, but nothing serves: mlops deploy {name} --resume" if champion else "no champion"
+        return f"{name}: {cure}"
+    if not is_version(served, champion):
         should = f"version {champion.version}" if champion else "none"
         return f"{name}: version {served.version} serves, but the champion is {should}: mlops deploy {name} --resume"
     return f"{name}: version {served.version} serves since {served.since or 'a moment'} at {served.address}, {where.count(served)}"

@@ -1,8 +1,8 @@
 """Into service: servers beside the old ones, proven with the golden rows, then the traffic, then the alias, then the old ones go."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
+from components.deploy.agreement import agreed_champion, is_version
 from components.deploy.deployer import Deployer, S, Served, deployer
 from components.deploy.smoke import replay
 from core import registry
@@ -40,7 +40,7 @@ def serve(run: Run) -> str:
         run: The step's notes.
 
     Returns:
-        The address of the server, empty if there is no champion.
+        The address of the server, empty if there never was a champion.
 
     Raises:
         UserError: It cannot serve, or answers otherwise than in training.
@@ -61,44 +61,21 @@ def bring_into_service(where: Deployer[S], challenger: Version, reason: str) -> 
         reason: Why it becomes champion.
     """
     with where.change():
-        champion = registry.champion(challenger.name)
+        champion = agreed_champion(where, challenger.name)
         if champion is None or champion.version != challenger.version:
-            registry.require_champion(challenger)
-            before = _restored(where, champion)
-            return _replace(where, before, challenger, lambda: registry.promote(challenger, reason))
+            return follow(where, champion, challenger, reason)
         return _serve(where, champion)
-
-
-def roll_back(name: str, version: str | None, serving: Serving, reason: str) -> Served:
-    """Make another version the champion again, with the same proofs.
-
-    Args:
-        name: The use case.
-        version: The version; the champion before the present one if None.
-        serving: What a server may use.
-        reason: Why.
-    """
-    champion = registry.champion(name)
-    if champion is None:
-        raise UserError(f"{name} has no champion, so there is nothing to roll back: run its pipeline first")
-    number = version or champion.previous
-    if not number:
-        raise UserError(f"{name} version {champion.version} is its first champion: there is none to roll back to")
-    if number == champion.version:
-        raise UserError(f"{name} version {number} is the champion already: name another one (mlops history {name})")
-    served: Served = bring_into_service(deployer(name, serving), replace(registered(name, number), judged_against=champion.version), reason)
-    return served
 
 
 def serve_champion(name: str, serving: Serving) -> Served | None:
     """Let the champion serve, and nothing else: after a restart, or a deployment that was killed on the way.
 
     Returns:
-        What serves; None if there is no champion.
+        What serves; None if there never was a champion.
     """
     where = deployer(name, serving)
     with where.change():
-        champion = registry.champion(name)
+        champion = agreed_champion(where, name)
         if champion:
             served: Served = _serve(where, champion)
             return served
@@ -121,13 +98,20 @@ def _noted(run: Run, served: Served) -> str:
     return served.address
 
 
+def follow(where: Deployer[S], champion: Version | None, challenger: Version, reason: str) -> S:
+    """Let a challenger take the champion's place, if that is still the one that it may follow."""
+    registry.require_champion(challenger)
+    before = _restored(where, champion)
+    return take_over(where, before, challenger, lambda: registry.promote(challenger, reason))
+
+
 def _restored(where: Deployer[S], champion: Version | None) -> S | None:
     """Return what serves; what a killed deployment left there without being promoted is no state to go back to."""
     now = where.serving()
     if champion is None:
         where.take_back(None)
         return None
-    if _is(now, champion):
+    if is_version(now, champion):
         return now
     try:
         return _serve(where, champion)
@@ -137,14 +121,10 @@ def _restored(where: Deployer[S], champion: Version | None) -> S | None:
 
 
 def _serve(where: Deployer[S], champion: Version) -> S:
-    return _replace(where, where.serving(), champion, lambda: registry.remember(champion, champion.reason))
+    return take_over(where, where.serving(), champion, lambda: registry.remember(champion, champion.reason))
 
 
-def _is(served: Served | None, version: Version) -> bool:
-    return served is not None and (served.version, served.digest) == (version.version, version.digest)
-
-
-def _replace(where: Deployer[S], before: S | None, version: Version, promote: Callable[[], None]) -> S:
+def take_over(where: Deployer[S], before: S | None, version: Version, promote: Callable[[], None]) -> S:
     """Start a version beside what serves, prove it without traffic, then with, promote it; only then the old one goes."""
     try:
         bundle = unpack(read(version.uri), version.digest)

@@ -96,12 +96,9 @@ class LocalDeployer:
     def switch(self, served: Served) -> None:
         """Do nothing: who asks names the port, and hears of it when it has been proven."""
 
-    def take_back(self, before: Served | None) -> None:
-        """End the server that was started, and without one before, whatever serves."""
+    def take_back(self, before: Served | None) -> None:  # noqa: ARG002  (what served before serves on)
+        """End the server that was started; one that was written down was proven and promoted, and is never ended here."""
         self._stop_started()
-        now = self.serving()
-        if before is None and now:
-            stop(now)
 
     def settle(self, served: Served) -> None:
         """Write it down, and end the server before."""

@@ -58,7 +58,7 @@ def register(run: Run, table: str, model: str, golden: str, judged_against: str)
     number = known.version if known else _log_model(usecase, pipeline, expected, run)
     fitted = store_fitted(usecase, table)
     made, before = registry.Version(usecase.name, number, uri, digest(data), judged_against, fitted=fitted), steps(usecase)
-    found = {key: value for step in before for key, value in notes(step)["tags"].items() if key in ("data.sha256", "reason")}
+    found = {key: value for step in before for key, value in notes(step)["tags"].items() if key in ("data.sha256", "reason", "better")}
     about = note(usecase, chosen.bundle.manifest.classes or ())
     registry.tag(made, made.tags | {"kfp.pipeline_run_id": run_id(), "engine": engine} | found | identity() | about)
     registry.describe(made, write(usecase, made, before, chosen.sentence, about.get("positive_class", "")))

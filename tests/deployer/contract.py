@@ -8,6 +8,7 @@ from typing import Protocol
 import pytest
 
 from core import registry
+from core.mlflow_api import call
 from core.registry import Version
 
 
@@ -35,17 +36,17 @@ class Bench(Protocol):
     def publish(self, judged_against: str = "", right: bool = True) -> Version:
         """Register a version; one that is not right answers its golden rows otherwise than in training."""
 
-    def deploy(self, version: str) -> None:
-        """Deploy a version; Refused if that ends badly."""
+    def deploy(self, version: str, reason: str = "") -> None:
+        """Deploy a version, perhaps for a reason; Refused if that ends badly."""
 
     def begin(self, version: str) -> Deployment:
         """Begin to deploy a version."""
 
     def resume(self) -> str:
-        """Put in order what is there, and return what is said about it."""
+        """Put in order what is there, and return what is said about it; Refused if that ends badly."""
 
     def rollback(self) -> None:
-        """Go back to the champion before."""
+        """Go back to the champion before; Refused if that ends badly."""
 
     def history(self) -> str:
         """What served when."""
@@ -213,6 +214,78 @@ class Contract:
         assert champion(bench) == by_hand.version
         assert bench.servers() == before
         assert bench.answering() == first.version
+
+    def test_a_champion_without_its_alias_serves_on_until_it_is_restored(self, bench: Bench) -> None:
+        first = bench.publish()
+        bench.deploy(first.version)
+        second, late = bench.publish(judged_against=first.version), bench.publish()
+        bench.deploy(second.version)
+        before, history = bench.servers(), bench.history()
+        call("DELETE", "registered-models/alias", {"name": bench.name, "alias": "champion"})
+
+        for refused in (bench.resume, lambda: bench.deploy(late.version)):
+            with pytest.raises(Refused, match=f"restore it with `mlops rollback {bench.name}`"):
+                refused()
+        assert f"mlops rollback {bench.name}" in bench.status()
+        assert (bench.servers(), bench.answering()) == (before, second.version)
+
+        bench.rollback()
+
+        assert (bench.servers(), bench.answering(), champion(bench)) == (before, second.version, second.version)
+        assert bench.history() == history
+        bench.rollback()
+        assert champion(bench) == first.version
+
+    def test_a_champion_that_was_deleted_serves_on_until_another_is_chosen(self, bench: Bench) -> None:
+        first = bench.publish()
+        bench.deploy(first.version)
+        before = bench.servers()
+        call("DELETE", "model-versions/delete", {"name": bench.name, "version": first.version})
+        second = bench.publish()
+
+        for refused in (bench.resume, bench.rollback, lambda: bench.deploy(second.version)):
+            with pytest.raises(Refused, match=f"version {first.version} was the champion of {bench.name}, but it is deleted"):
+                refused()
+        assert "What serves keeps serving" in bench.status()
+        assert (bench.servers(), bench.answering()) == (before, first.version)
+
+        bench.deploy(second.version, "version 1 is lost")
+
+        assert (bench.answering(), champion(bench)) == (second.version, second.version)
+        assert "version 1 is lost" in bench.history().splitlines()[1]
+
+    def test_what_serves_is_left_alone_if_mlflow_does_not_know_it(self, bench: Bench) -> None:
+        first = bench.publish()
+        bench.deploy(first.version)
+        before = bench.servers()
+        call("POST", "registered-models/rename", {"name": bench.name, "new_name": f"{bench.name}-renamed"})
+
+        for refused in (bench.resume, bench.rollback):
+            with pytest.raises(Refused, match="has no such version: correct MLFLOW_TRACKING_URI, or restore the registered model"):
+                refused()
+        other = bench.publish(right=False)
+        with pytest.raises(Refused, match="has no such version"):
+            bench.deploy(other.version)
+        registry.set_alias(bench.name, "champion", other.version)
+        with pytest.raises(Refused, match="has no such version"):
+            bench.resume()
+
+        assert "MLFLOW_TRACKING_URI" in bench.status()
+        assert (bench.servers(), bench.answering()) == (before, first.version)
+
+    def test_a_version_that_lost_its_verdict_needs_a_reason(self, bench: Bench) -> None:
+        first = bench.publish()
+        bench.deploy(first.version)
+        lost = bench.publish(judged_against=first.version)
+        registry.tag(lost, {"better": "false", "reason": "the champion stays"})
+
+        with pytest.raises(Refused, match=r"was not found better \(the champion stays\).*--reason"):
+            bench.deploy(lost.version)
+        assert bench.answering() == first.version
+        bench.deploy(lost.version, "the contract wants it")
+
+        assert (bench.answering(), champion(bench)) == (lost.version, lost.version)
+        assert "the contract wants it" in bench.history().splitlines()[1]
 
 
 def champion(bench: Bench) -> str:

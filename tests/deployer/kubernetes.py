@@ -48,9 +48,9 @@ class ClusterBench:
         content = versions.bundle(self.name)
         return versions.publish(self.name, judged_against=judged_against, like=content if right else versions.wrong(content)).version
 
-    def deploy(self, version: str) -> None:
+    def deploy(self, version: str, reason: str = "") -> None:
         """Deploy in the driver."""
-        _required(self.driver.deploy("deploy", self.name, version))
+        _required(self.driver.deploy("deploy", self.name, version, "--reason", reason))
 
     def begin(self, version: str) -> Begun:
         """Deploy in the background, and wait until the new release's Deployment is there."""

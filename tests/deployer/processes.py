@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -56,12 +58,10 @@ class ProcessBench:
         """Register a version."""
         return models.published(self.bundle if right else wrong(self.bundle), judged_against)
 
-    def deploy(self, version: str) -> None:
+    def deploy(self, version: str, reason: str = "") -> None:
         """Deploy in this process."""
-        try:
-            commands.deploy(self.name, version)
-        except UserError as error:
-            raise Refused(str(error)) from error
+        with refusals():
+            commands.deploy(self.name, version, reason)
 
     def begin(self, version: str) -> Begun:
         """Deploy in a process of its own, and wait until that has started a server."""
@@ -77,11 +77,13 @@ class ProcessBench:
 
     def resume(self) -> str:
         """Put in order what is there."""
-        return commands.resume(self.name)
+        with refusals():
+            return commands.resume(self.name)
 
     def rollback(self) -> None:
         """Go back to the champion before."""
-        commands.rollback(self.name, None, "a test")
+        with refusals():
+            commands.rollback(self.name, None, "a test")
 
     def history(self) -> str:
         """What served when."""
@@ -116,6 +118,15 @@ class ProcessBench:
             served = LocalDeployer(self.name, Serving()).serving()
             if served:
                 stop(served)
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Turn a user's error into the contract's."""
+    try:
+        yield
+    except UserError as error:
+        raise Refused(str(error)) from error
 
 
 def wrong(bundle: Bundle) -> Bundle:

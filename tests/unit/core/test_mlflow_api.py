@@ -1,4 +1,4 @@
-"""Waiting for MLflow: the laptop's own server as long as its process lives, another one for some seconds."""
+"""Waiting for MLflow: the laptop's own server as long as its process lives, another one for some seconds. And what is not MLflow."""
 
 import http.server
 import os
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from core import mlflow_api
+from core import mlflow_api, registry
 from core.errors import UserError
 from core.processes import free_port
 
@@ -62,3 +62,25 @@ def test_a_silent_server_is_not_waited_for_any_longer(address: str, monkeypatch:
         mlflow_api.call("GET", "runs/get")
 
     assert least <= time.monotonic() - begun < least + 10
+
+
+class Stranger(Answer):
+    """Is well, and knows nothing of models: it answers 404, or below /app the same page everywhere."""
+
+    def do_GET(self) -> None:
+        known = self.path.endswith("/health") or self.path.startswith("/app/")
+        self.send_response(200 if known else 404)
+        self.end_headers()
+        self.wfile.write(b"<html>hello</html>")
+
+
+@pytest.mark.parametrize("path", ["", "/app"])
+def test_a_server_that_is_not_mlflow_says_nothing_of_models(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with http.server.HTTPServer(("127.0.0.1", 0), Stranger) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}{path}"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+
+        with pytest.raises(UserError, match=f"the server at {address} .* is not MLflow: correct MLFLOW_TRACKING_URI"):
+            registry.champion("flights")
+        server.shutdown()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from core import registry
-from core.errors import Conflict
+from core.errors import ChampionMissing, Conflict
 from core.mlflow_api import call
 from tests.unit import small
 from tests.unit.models import version
@@ -64,8 +64,8 @@ def test_promoting_the_first_leaves_no_previous_one(name: str) -> None:
 
     registry.promote(first, "it is better")
 
-    assert registry.champion(name) == first
-    assert _tags(first)["previous"] == ""
+    champion = registry.champion(name)
+    assert champion and (champion.version, champion.previous, champion.reason) == ("1", "", "it is better")
 
 
 def test_promoting_remembers_who_was_champion(name: str) -> None:
@@ -87,8 +87,8 @@ def test_promoting_remembers_who_was_champion(name: str) -> None:
     ],
 )
 def test_a_challenger_that_was_judged_against_another_champion_is_refused(name: str, judged_against: str, sentence: str) -> None:
-    champion = version(name, "sha256:ab")
-    registry.promote(champion, "it is better")
+    registry.promote(version(name, "sha256:ab"), "it is better")
+    champion = registry.champion(name)
     challenger = version(name, "sha256:cd", judged_against=judged_against)
 
     with pytest.raises(Conflict) as refused:
@@ -106,6 +106,37 @@ def test_a_challenger_of_a_champion_that_is_gone_is_refused(name: str) -> None:
         registry.promote(challenger, "it is better")
 
     assert registry.champion(name) is None
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "sentence"),
+    [
+        pytest.param("DELETE", "registered-models/alias", {"alias": "champion"}, "restore it with `mlops rollback", id="alias removed"),
+        pytest.param("DELETE", "model-versions/delete", {"version": "1"}, "What serves keeps serving", id="version deleted"),
+    ],
+)
+def test_a_champion_that_is_missing_is_not_one_that_never_was(name: str, method: str, path: str, body: dict[str, str], sentence: str) -> None:
+    registry.promote(version(name, "sha256:ab"), "it is the first")
+    late = version(name, "sha256:cd")
+    call(method, path, {"name": name, **body})
+
+    with pytest.raises(ChampionMissing, match=f"version 1 was the champion of {name}, but .*{sentence}"):
+        registry.champion(name)
+    with pytest.raises(ChampionMissing):
+        registry.promote(late, "it is better than a dummy")
+
+
+def test_a_restored_champion_keeps_what_was_noted_of_it(name: str) -> None:
+    registry.promote(version(name, "sha256:ab"), "it is the first")
+    registry.promote(version(name, "sha256:cd", judged_against="1"), "it is better")
+    before, reigns = registry.champion(name), registry.reigns(name)
+    call("DELETE", "registered-models/alias", {"name": name, "alias": "champion"})
+
+    last = registry.last_champion(name)
+    assert last
+    registry.restore_champion(last, "restored by hand")
+
+    assert (registry.champion(name), registry.reigns(name)) == (before, reigns)
 
 
 def test_a_description_is_what_mlflow_shows(name: str) -> None:
