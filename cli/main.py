@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from cli import serve
-from cli.options import Image, Overrides, Usecase
+from cli.options import Image, Overrides, RegisterAnyway, Usecase, every_override
 from cli.platform import app as platform_app
 from core.errors import UserError
 
@@ -33,11 +33,11 @@ def main() -> None:
 
 
 @app.command()
-def run(usecase: Usecase = "flights", overrides: Overrides = None) -> None:
+def run(usecase: Usecase = "flights", overrides: Overrides = None, register_anyway: RegisterAnyway = False) -> None:
     """Run a training pipeline on this machine, from the data to a served model."""
     from cli.run import run as start
 
-    if not start(usecase, overrides or [], Console(file=sys.stdout, highlight=False)):
+    if not start(usecase, every_override(overrides, register_anyway), Console(file=sys.stdout, highlight=False)):
         sys.exit(1)
 
 
@@ -59,6 +59,7 @@ def compile(image: Image = None, output: Annotated[Path | None, typer.Option(hel
 def submit(
     usecase: Usecase = "flights",
     overrides: Overrides = None,
+    register_anyway: RegisterAnyway = False,
     image: Image = None,
     host: Annotated[str | None, typer.Option(envvar="KFP_ENDPOINT", help="Address of Kubeflow Pipelines.")] = None,
     namespace: Annotated[
@@ -72,8 +73,8 @@ def submit(
     from cli import submit as start
 
     if job:
-        sys.exit(start.submit_job(usecase, overrides or [], image, namespace or os.environ.get("MLOPS_NAMESPACE") or "mlops"))
-    start.submit(usecase, overrides or [], image, host, namespace or os.environ.get("KFP_NAMESPACE"), wait=wait, caching=not no_cache)
+        sys.exit(start.submit_job(usecase, every_override(overrides, register_anyway), image, namespace or os.environ.get("MLOPS_NAMESPACE") or "mlops"))
+    start.submit(usecase, every_override(overrides, register_anyway), image, host, namespace or os.environ.get("KFP_NAMESPACE"), wait=wait, caching=not no_cache)
 
 
 @app.command()

@@ -123,7 +123,14 @@ class Evaluate(Frozen):
     """What a challenger must show on the test rows."""
 
     floor: float = Field(description="What a first champion must reach: the least metric, or the greatest of an error such as mae.")
-    min_improvement: float = Field(default=0.0, ge=0, description="How much better than the champion, at least, the whole interval must be.")
+    min_improvement: float = Field(
+        default=0.0,
+        description="How much better than the champion, at least, the whole interval must be. Below 0: how much worse it may be at most "
+        "(non-inferiority). A first champion must always be better than the dummy.",
+    )
+    register_anyway: bool = Field(
+        default=False, description="Register also a challenger that lost. It serves only after `mlops deploy NAME VERSION --reason ...`."
+    )
     confidence: Fraction = Field(default=0.95, description="Of the interval.")
     min_rows: int = Field(
         default=30,

@@ -26,12 +26,14 @@ def training(usecase: UseCase, *, caching: bool = True) -> Any:
             model = steps.train(config=config, table=table.output)
             verdict = steps.evaluate(config=config, table=table.output, model=model.outputs["model"])
             pages = {"validation": checked.outputs["page"], "trials": model.outputs["trials"], "evaluation": verdict.outputs["page"]}
-            with dsl.If(verdict.outputs["Output"] == True, name="better-than-champion"):  # noqa: E712  (kfp reads the comparison)
+            outcome = verdict.outputs["Output"]
+            with dsl.If(outcome != "drop", name="registered"):
                 version = steps.register(config=config, table=table.output, model=model.outputs["model"], golden=verdict.outputs["golden"])
-                served = steps.deploy(config=config, version=version.output)
-                if usecase.load:
-                    steps.load(config=config, table=table.output, **pages).after(served).set_display_name("load")
-            with dsl.If(verdict.outputs["Output"] == False, name="champion-stays"):  # noqa: E712  (an Else would put both into one more group)
+                with dsl.If(outcome == "deploy", name="better-than-champion"):
+                    served = steps.deploy(config=config, version=version.output)
+                    if usecase.load:
+                        steps.load(config=config, table=table.output, **pages).after(served).set_display_name("load")
+            with dsl.If(outcome != "deploy", name="champion-stays"):  # an Else would put both into one more group
                 served = steps.serve(config=config)
                 if usecase.load:
                     steps.load(config=config, table=table.output, **pages).after(served).set_display_name("load")

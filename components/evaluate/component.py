@@ -14,7 +14,7 @@ def evaluate(
     curves: dsl.Output[dsl.ClassificationMetrics],
     page: dsl.Output[dsl.HTML],
     golden: dsl.Output[dsl.Dataset],
-) -> bool:
+) -> str:
     """Judge the challenger: by the champion on the same test rows, or, without one, by a dummy and the config's floor.
 
     Args:
@@ -28,7 +28,7 @@ def evaluate(
             the version that the challenger was judged against, empty without one.
 
     Returns:
-        Whether the challenger should serve.
+        What becomes of the challenger: `deploy`, only `register`, or `drop`.
     """
     from components.evaluate.judge import judge
     from core.tracking import record
@@ -42,4 +42,4 @@ def evaluate(
         if verdict.confusion:
             curves.log_confusion_matrix(*verdict.confusion)
         golden.metadata["judged_against"] = verdict.champion
-        return verdict.better
+        return "deploy" if verdict.better else "register" if run.usecase.evaluate.register_anyway else "drop"

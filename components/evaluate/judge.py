@@ -15,7 +15,7 @@ from components.evaluate.rows import JudgedRows, judged_rows
 from core.bundle import load_model, unpack
 from core.classes import note
 from core.config import UseCase
-from core.errors import UserError
+from core.errors import ChampionMissing, UserError
 from core.examples import batches, examples, target
 from core.metrics import METRICS, Predictions, score
 from core.mlflow_api import NotFound
@@ -68,7 +68,7 @@ def judge(run: Run, table: str, model: str, metrics: str, curves: str, page: str
     """
     usecase = run.usecase
     challenger = load_model(Path(model).read_bytes())
-    champion = find_champion(usecase.name)
+    champion, missing = _champion(usecase)
     everywhere = predict_in_batches(challenger, batches(table, usecase, "test"), usecase)
     judged = judged_rows(usecase, table, len(everywhere.truth), champion)
     if judged.left_out and not np.isfinite(score(usecase.metric, judged.of(everywhere))):
@@ -82,7 +82,9 @@ def judge(run: Run, table: str, model: str, metrics: str, curves: str, page: str
     rival, name = _rival(usecase, table, None if judged.refusal else champion, answers, judged)
     comparison, rival_values = compare(usecase, answers, rival, judged.units), _measure(usecase, rival)
     better, reason = decide(usecase, comparison, name, is_first=champion is None)
-    if judged.refusal:
+    if missing:
+        better, reason = False, f"no verdict without the champion: {missing}"
+    elif judged.refusal:
         better, reason = False, f"{'the champion stays' if champion else 'no champion'}: {judged.refusal}"
     elif judged.sentence:
         reason = f"{reason}, {judged.sentence}"
@@ -106,10 +108,12 @@ def judge(run: Run, table: str, model: str, metrics: str, curves: str, page: str
 def decide(usecase: UseCase, comparison: Comparison, rival: str, *, is_first: bool) -> tuple[bool, str]:
     """Decide, and say why in one sentence.
 
-    Better means: the whole interval of the improvement lies above `evaluate.min_improvement`; a first model must reach the floor, too.
+    Better means: the whole interval of the improvement lies above `evaluate.min_improvement`. A first model must also reach the floor,
+    and a margin below 0 does not apply to it.
     """
     title = usecase.title()
-    better = comparison.low > usecase.evaluate.min_improvement
+    margin = max(usecase.evaluate.min_improvement, 0) if is_first else usecase.evaluate.min_improvement
+    better = comparison.low > margin
     figures = (
         f"{title} {comparison.challenger:.4f} against {comparison.rival:.4f} of {rival}, improvement {comparison.difference:+.4f} "
         f"[{comparison.low:+.4f}, {comparison.high:+.4f}] at {usecase.evaluate.confidence:.0%} confidence"
@@ -124,7 +128,20 @@ def decide(usecase: UseCase, comparison: Comparison, rival: str, *, is_first: bo
             if better
             else f"no champion: the challenger is not better than {rival}: {figures}",
         )
-    return better, f"the challenger becomes champion: {figures}" if better else f"the champion stays: {figures}"
+    allowed = f" worse than {rival} by more than {-margin:g}, " if margin < 0 else ""
+    if better:
+        return True, f"the challenger becomes champion: {allowed and f'it is not{allowed}'}{figures}"
+    return False, f"the champion stays: {allowed and f'the challenger may be{allowed}'}{figures}"
+
+
+def _champion(usecase: UseCase) -> tuple[Version | None, str]:
+    """Find the champion; one that is missing stops the run, unless the challenger is to be registered without a verdict."""
+    try:
+        return find_champion(usecase.name), ""
+    except ChampionMissing as missing:
+        if not usecase.evaluate.register_anyway:
+            raise
+        return None, str(missing)
 
 
 def _rival(usecase: UseCase, table: str, champion: Version | None, answers: Predictions, judged: JudgedRows) -> tuple[Predictions, str]:

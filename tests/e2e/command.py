@@ -18,7 +18,9 @@ from urllib.parse import unquote, urlsplit
 import psutil
 import requests
 
+from components.deploy.local import LocalDeployer, stop
 from core import mlflow_api
+from core.config import Serving
 from local.state import home
 
 Found = TypeVar("Found")
@@ -129,6 +131,9 @@ def wait_for(ready: Callable[[], Found | None], seconds: float = 60) -> Found:
 
 def forget(name: str) -> None:
     """Take a use case back to the day before its first champion."""
+    served = LocalDeployer(name, Serving()).serving()
+    if served:
+        stop(served)
     with suppress(mlflow_api.NotFound):
         mlflow_api.call("DELETE", "registered-models/delete", {"name": name})
 

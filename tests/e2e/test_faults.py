@@ -365,3 +365,18 @@ def with_wrong_answers(version: registry.Version | None) -> registry.Version:
     uri = "s3://models/wine/bad.zip"
     storage.write(uri, data)
     return replace(version, uri=uri, digest=digest(data))
+
+
+@SLOW
+def test_a_challenger_that_lost_is_registered_on_request(champion: Served) -> None:
+    shown = mlops("run", "wine", *WEAK, "--register-anyway")
+
+    assert shown.code == 0, shown.out + shown.err
+    assert "\nthe champion stays: " in shown.out
+    assert_still_champion(champion)
+    number = shown.steps["register"].split()[1].rstrip(",")
+    refused = mlops("deploy", "wine", number)
+    deployed = mlops("deploy", "wine", number, "--reason", "the new rules ask for it")
+    assert (refused.code, deployed.code) == (1, 0)
+    assert "--reason" in refused.err
+    assert "the new rules ask for it" in mlops("history", "wine").out.splitlines()[1]

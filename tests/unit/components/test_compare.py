@@ -107,6 +107,22 @@ def test_the_whole_interval_decides(comparison: Comparison, is_first: bool, bett
     assert "of version 3" in said
 
 
+@pytest.mark.parametrize(
+    ("low", "is_first", "better", "reason"),
+    [
+        pytest.param(-0.009, False, True, "the challenger becomes champion: it is not worse than version 3 by more than 0.01, ", id="inside"),
+        pytest.param(-0.011, False, False, "the champion stays: the challenger may be worse than version 3 by more than 0.01, ", id="outside"),
+        pytest.param(-0.009, True, False, "no champion: ", id="not against a dummy"),
+    ],
+)
+def test_below_zero_the_margin_asks_for_non_inferiority(low: float, is_first: bool, better: bool, reason: str) -> None:
+    usecase = small.usecase("binary", evaluate__min_improvement=-0.01)
+
+    decided, said = decide(usecase, Comparison(0.8, 0.8, 0.0, low, 0.01), "version 3", is_first=is_first)
+
+    assert (decided, said[: len(reason)]) == (better, reason)
+
+
 def test_the_floor_of_an_error_is_its_greatest() -> None:
     usecase = small.usecase("regression", evaluate__floor=3.0)
 

@@ -17,9 +17,10 @@ from components.train.fit import fit
 from core import registry
 from core.bundle import Bundle, Golden, Input, load_model
 from core.config import Features, UseCase
-from core.errors import UserError
+from core.errors import ChampionMissing, UserError
 from core.examples import examples
 from core.metrics import Predictions, score
+from core.mlflow_api import call
 from core.predict import predict
 from core.tracking import Run
 from local.platform import Platform
@@ -139,6 +140,23 @@ def test_a_verdict_on_unknown_or_too_few_rows_is_refused(
 
     assert (verdict.better, verdict.champion) == (False, "1")
     assert run.tags["reason"].startswith("the champion stays: ") and sentence in run.tags["reason"]
+
+
+@pytest.mark.parametrize("anyway", [False, True])
+def test_without_its_champion_a_challenger_never_becomes_the_first(
+    platform: Platform, binary: Trained, bundle: Bundle, tmp_path: Path, anyway: bool
+) -> None:
+    crowned(bundle, binary)
+    call("DELETE", "model-versions/delete", {"name": bundle.manifest.name, "version": "1"})
+    usecase = binary.named(name=bundle.manifest.name, evaluate=binary.usecase.evaluate.model_copy(update={"register_anyway": anyway}))
+
+    if anyway:
+        run, verdict = evaluated(usecase, binary.table, binary.model, tmp_path)
+        assert not verdict.better
+        assert run.tags["reason"].startswith("no verdict without the champion: version 1 was the champion of ")
+    else:
+        with pytest.raises(ChampionMissing, match="--register-anyway"):
+            evaluated(usecase, binary.table, binary.model, tmp_path)
 
 
 def test_a_champion_that_needs_a_column_that_is_gone_is_named(platform: Platform, binary: Trained, bundle: Bundle, tmp_path: Path) -> None:
