@@ -190,12 +190,12 @@ def _missing(name: str, number: str) -> str:
     lost = f"version {number} was the champion of {name}, but"
     if get(name, number):
         return f"{lost} MLflow at {uri()} has no alias `champion` for it any more: restore it with `mlops rollback {name}`"
-    return f"{lost} it is deleted in MLflow at {uri()}. What serves keeps serving. {instead(name)}"
+    return f"{lost} it is deleted in MLflow at {uri()}. What serves keeps serving. To accept the loss, {instead(name)}"
 
 
 def instead(name: str) -> str:
     """Say how to accept that a champion is lost."""
     return (
-        f"Deploy another version with `mlops deploy {name} VERSION --reason ...`; "
-        f"`mlops history {name}` lists older ones, `mlops run {name} --register-anyway` makes a new one"
+        f"deploy another version with `mlops deploy {name} VERSION --reason ...` "
+        f"(older ones: `mlops history {name}`, a new one: `mlops run {name} --register-anyway`)"
     )

@@ -20,7 +20,7 @@ def agreed_champion(where: Deployer[S], name: str) -> Version | None:
         raise ChampionMissing(
             f"version {served.version} of {name} serves at {served.address}, but MLflow at {uri()} has no such version: "
             "correct MLFLOW_TRACKING_URI, or restore the registered model if it was renamed or deleted. "
-            f"What serves keeps serving. If that version is lost: {registry.instead(name)}"
+            f"What serves keeps serving. If that version is lost, {registry.instead(name)}"
         )
     if champion is None and served.since:
         raise ChampionMissing(
