@@ -72,9 +72,10 @@ def submit(
     """Start a run of a pipeline on Kubeflow, or in a cluster without it."""
     from cli import submit as start
 
+    changes = every_override(overrides, register_anyway)
     if job:
-        sys.exit(start.submit_job(usecase, every_override(overrides, register_anyway), image, namespace or os.environ.get("MLOPS_NAMESPACE") or "mlops"))
-    start.submit(usecase, every_override(overrides, register_anyway), image, host, namespace or os.environ.get("KFP_NAMESPACE"), wait=wait, caching=not no_cache)
+        sys.exit(start.submit_job(usecase, changes, image, namespace or os.environ.get("MLOPS_NAMESPACE") or "mlops"))
+    start.submit(usecase, changes, image, host, namespace or os.environ.get("KFP_NAMESPACE"), wait=wait, caching=not no_cache)
 
 
 @app.command()
