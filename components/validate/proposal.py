@@ -15,6 +15,7 @@ import yaml
 
 from components.validate.profile import LENGTH, Profile, profile
 from components.validate.rules import TYPES, kind
+from components.validate.skeleton import skeleton
 from components.validate.typed import typed
 from components.validate.violation import table
 from components.validate.words import share, value
@@ -31,11 +32,11 @@ FIRST = 50_000  # rows by which most pairs are ruled out
 PAIRS = 20  # that are tried on all rows
 WIDEST, KEYED = 3, 12  # columns of a proposed key at most, and columns that it is made of: those with the most different values
 HUGE = 1e300  # beyond which nothing is rounded
-HEADROOM, LEAST_NULLS = 1.2, 0.001  # for nulls
+HEADROOM, AIR, LEAST_NULLS = 1.2, 0.05, 0.001  # for nulls
 
 
 def propose(usecase: UseCase, folder: str) -> str:
-    """Write the key of the largest source and a contract for every source, as YAML.
+    """Write the key of the largest source, a contract for every source, and features to choose from, as YAML.
 
     Args:
         usecase: The use case; what its contract says does not count.
@@ -47,7 +48,9 @@ def propose(usecase: UseCase, folder: str) -> str:
             tables.append(_examined(connection, name, typed(connection, Path(folder, f"{name}.parquet"), Path(workplace))))
             lines += [f"  {_flow(name)}:", *(f"    {line}" for line in _promises(tables[-1]))]
         key = list(_key(connection, max(tables, key=lambda item: item.rows)))
-    return "\n".join([*key, *lines]) + "\n"
+    columns_known = {column: examined for item in tables for column, examined in item.known.items()}
+    features = skeleton(columns_known, [key for item in tables for key in item.keys], _flow)
+    return "\n".join([*key, *lines, *features]) + "\n"
 
 
 class _Table(NamedTuple):
@@ -151,10 +154,14 @@ def _promise(column: Profile) -> dict[str, Any]:
 
 
 def _wider(part: float) -> float:
-    """Round a share up to 1, 2 or 5 of some power of ten, with headroom."""
-    wanted = max(part * HEADROOM, LEAST_NULLS)
-    unit = 10.0 ** math.floor(math.log10(wanted))
-    return _plain(min(1.0, float(f"{next(step for step in (1, 2, 5, 10) if step * unit >= wanted) * unit:.1g}")))
+    """Round a share of nulls up with a little air: to one digit that counts, from a tenth on to twentieths, near all to hundredths."""
+    if part < 0.1:
+        wanted = max(part * HEADROOM, LEAST_NULLS)
+        unit = 10.0 ** math.floor(math.log10(wanted))
+    else:
+        wanted, unit = part + AIR * min(part, 1 - part), 0.05 if part < 0.9 else 0.01
+    rounded = round(math.ceil(round(wanted / unit, 6)) * unit, 9)
+    return _plain(min(rounded, 0.1 if part < 0.1 else 1.0))
 
 
 def _bounds(column: Profile) -> tuple[float, float]:

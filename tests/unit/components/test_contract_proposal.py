@@ -39,14 +39,17 @@ def proposed(folder: Path, data: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         pytest.param([1, 5, 12], {"type": "integer", "min": 1, "max": 12}, id="a few whole numbers"),
         pytest.param([2013] * 3, {"type": "integer"}, id="always the same"),
         pytest.param([0.0, 0.3, 1.21], {"type": "number", "min": 0, "max": 1.5}, id="numbers"),
-        pytest.param([0.0011, 0.0042, NAN], {"type": "number", "nulls": 0.5, "min": 0.001, "max": 0.0045}, id="small numbers and a null"),
-        pytest.param([True, False, None], {"type": "boolean", "nulls": 0.5}, id="booleans"),
+        pytest.param([0.0011, 0.0042, NAN], {"type": "number", "nulls": 0.35, "min": 0.001, "max": 0.0045}, id="small numbers and a null"),
+        pytest.param([True, False, None], {"type": "boolean", "nulls": 0.35}, id="booleans"),
         pytest.param([date(2013, 1, 5), date(2014, 1, 5)], {"type": "date", "min": "2013-01-05"}, id="dates"),
         pytest.param([datetime(2013, 1, 5, 7, tzinfo=UTC)] * 2, {"type": "timestamp", "min": "2013-01-05"}, id="times"),
         pytest.param(["b", "a, x", "no"] * 10, {"type": "string", "values": ["a, x", "b", "no"]}, id="few texts"),
         pytest.param([f"id-{index}" for index in range(30)], {"type": "string"}, id="many texts"),
         pytest.param([None] * 99 + [1], {"type": "integer", "nulls": 1}, id="nearly only nulls"),
-        pytest.param([None] * 1 + [1] * 40, {"type": "integer", "nulls": 0.05}, id="nulls rounded up"),
+        pytest.param([None] * 1 + [1] * 40, {"type": "integer", "nulls": 0.03}, id="few nulls"),
+        pytest.param([None] * 424 + [1] * 576, {"type": "integer", "nulls": 0.45}, id="nearly half nulls"),
+        pytest.param([None] * 95 + [1] * 5, {"type": "integer", "nulls": 0.96}, id="mostly nulls"),
+        pytest.param([1.0, 2.0, float("inf")], {"type": "number", "min": 1, "max": 2}, id="infinite number"),
     ],
 )
 def test_a_column_is_promised_as_it_is_and_a_little_wider(tmp_path: Path, values: Any, promise: dict[str, Any]) -> None:
@@ -125,13 +128,34 @@ def test_the_fewest_columns_that_identify_a_row_are_proposed(tmp_path: Path, dat
     assert yaml.safe_load(text).get("key") == key
 
 
+def test_features_to_choose_from_can_be_pasted(tmp_path: Path) -> None:
+    data = {
+        "id": list(range(600)),
+        "age": [1.5] * 600,
+        "no": [True, False] * 300,
+        "town, or": ["a", "b"] * 300,
+        "name": [f"name {row // 2}" for row in range(600)],
+        "born": [date(2013, 1, 5)] * 600,
+        "blob": [b"x"] * 600,
+        "gone": pa.nulls(600, pa.int64()),
+    }
+
+    text, _ = proposed(tmp_path, data)
+
+    assert yaml.safe_load(text)["features"] == {"numeric": ["age", "no"], "categorical": ["town, or"]}
+    (comment,) = [line for line in text.splitlines() if "left out" in line]
+    assert [
+        fragment for fragment in ("id (a key)", "name (300 different texts)", "born (a time", "gone (only nulls)") if fragment not in comment
+    ] == []
+
+
 def test_each_line_says_what_was_seen(tmp_path: Path) -> None:
     data = {"x": [1.0, 5.0, None, 9.0], "evil\n# name": ["a\nb: c", "d", "e", "f"], "blob": [b"x"] * 4, "always": [7] * 4}
 
     text, found = proposed(tmp_path, data)
 
     assert "rows: {min: 2}  # there are 4\n" in text
-    assert "x: {type: number, nulls: 0.5, min: 1, max: 9}  # 25 % null, 1 to 9, median 5\n" in text
+    assert "x: {type: number, nulls: 0.3, min: 1, max: 9}  # 25 % null, 1 to 9, median 5\n" in text
     assert "4 different, such as a b: c\n" in text
     assert "# blob: blob is of no type that a contract knows\n" in text
     assert "# always 7\n" in text

@@ -50,6 +50,13 @@ def line(text: str, name: str = "wine") -> int:
             "train.max_trails: unknown key: remove it or correct its spelling (did you mean max_trials?)",
             id="hint",
         ),
+        pytest.param("features.text=[hue]", line("features:"), "features.text: unknown key: remove it or correct its spelling", id="other place"),
+        pytest.param(
+            "train.candidates.random-forest.serch={}",
+            line("  random-forest:"),
+            "serch: unknown key: remove it or correct its spelling (did you mean search?)",
+            id="hint deep down",
+        ),
         pytest.param("train.zzzzz=3", line("train:"), "train.zzzzz: unknown key: remove it or correct its spelling", id="nothing close"),
         pytest.param(
             "train.max_trials=0", line("  max_trials:"), "train.max_trials: Input should be greater than or equal to 1 (found 0)", id="value"
@@ -69,6 +76,7 @@ def test_a_problem_is_shown_with_file_line_and_cure(override: str, place: int, s
     (shown,) = str(refused.value).splitlines()
     assert shown.startswith(f"usecases/wine/config.yaml line {place}: ")
     assert sentence in shown
+    assert "(did you mean" in sentence or "(did you mean" not in shown
 
 
 def test_several_problems_are_several_lines() -> None:
