@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr, field_validator, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, field_validator, model_validator
 
 from core.contract import Contract
 from core.frozen import Bytes, Frozen, Identifier, count
@@ -12,7 +12,18 @@ from core.targets import Loads
 
 Task = Literal["binary", "multiclass", "regression"]
 StepName = Literal["extract", "validate", "transform", "train", "evaluate", "register", "deploy", "serve", "load", "report"]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,40}$")]
+Name = Annotated[str, Field(pattern=r"^[a-z]{1}([a-z0-9-]{0,39}[a-z0-9])?$")]  # a DNS label, with room for what is put behind it
+# Names of the platform's own objects in the namespace of the models, where a Service, an account and a policy are named after a use case.
+RESERVED = ("clients", "default", "default-deny", "grpc", "ingress", "model", "models", "prometheus")
+
+
+def _not_reserved(name: str) -> str:
+    if name in RESERVED:
+        raise ValueError(f"an object of the platform is called {name}: choose another name, for its folder, too")
+    return name
+
+
+UsecaseName = Annotated[Name, AfterValidator(_not_reserved)]
 Integers = tuple[int, int]
 Floats = tuple[float, float]  # named here: in Range, int and float are keys
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -216,7 +227,7 @@ class Serving(Frozen):
 class UseCase(Frozen):
     """A use case: sources in, a judged and served model out."""
 
-    name: Name = Field(description="The name of its folder, of its MLflow experiment and of its registered model.")
+    name: UsecaseName = Field(description="The name of its folder, its MLflow experiment, its registered model and its Service.")
     description: str = Field(description="One sentence: the question that the model answers.")
     task: Task = Field(description="What kind of answer.")
     target: Identifier = Field(description="The column of `features()` that is to be predicted.")

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from core.config import Candidate, Limits, Name, Serving, UseCase
+from core.config import Candidate, Limits, Serving, UseCase, UsecaseName
 from core.contract import Contract
 from core.contractcheck import contract_problems
 from core.errors import shown
@@ -35,7 +35,7 @@ def check(document: dict[str, Any]) -> tuple[UseCase | None, list[Problem]]:
 class Draft(BaseModel):
     """What a use case has before there is a contract; the rest may be missing, or not yet right."""
 
-    name: Name
+    name: UsecaseName
     sources: dict[Identifier, Source] = Field(min_length=1)
     limits: Limits = Limits()
 

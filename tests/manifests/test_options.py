@@ -6,9 +6,11 @@ from typing import Any
 
 import yaml
 
+from components.deploy.cluster.objects import A_USECASE
+from core.config import RESERVED
 from core.storage import BUCKETS
 from pipelines.steps import SOURCES, SOURCES_FOLDER
-from tests.manifests.build import KUBERNETES, Document, named
+from tests.manifests.build import KUBERNETES, OPTIONS, Document, named
 
 Built = Callable[[str], list[Document]]
 
@@ -140,3 +142,13 @@ def _names(peer: Document) -> set[str]:
     selector = peer.get("podSelector", {})
     listed = {value for expression in selector.get("matchExpressions", []) for value in expression["values"]}
     return listed | {value for key, value in selector.get("matchLabels", {}).items() if key == "app.kubernetes.io/name"}
+
+
+def test_no_use_case_is_called_as_an_object_of_the_platform(built: Built) -> None:
+    options = [option for option in OPTIONS if option != "external-secrets"]
+    every = [item for folder in ("local", *options) for item in built(f"overlays/{folder}") if item["metadata"].get("namespace") == "mlops-serving"]
+
+    names = {item["metadata"]["name"] for item in every if item["kind"] in A_USECASE}
+
+    assert "default-deny" in names
+    assert names <= set(RESERVED)
