@@ -88,6 +88,9 @@ def _sentence(item: ErrorDetails) -> str:
 
 def _contradictions(usecase: UseCase) -> Iterator[Problem]:
     """Yield what is named in one place and missing in another, and what cannot be meant."""
+    for name in usecase.sources:
+        if same := [other for other in usecase.sources if other < name and other.lower() == name.lower()]:
+            yield Problem(("sources", name), f"{name} and {same[0]} differ only in case, which DuckDB ignores: rename one")
     yield from (Problem(path, message) for path, message in contract_problems(usecase))
     yield from _feature_problems(usecase)
     yield from _key_problems(usecase)

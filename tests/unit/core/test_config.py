@@ -81,6 +81,12 @@ TREES = {"estimator": "sklearn.ensemble.HistGradientBoostingClassifier"}
             id="no such pattern",
         ),
         pytest.param(
+            {"sources__Rows": "rows.csv", "contract__Rows": {"columns": {"x": {"type": "number"}}}},
+            "sources.rows",
+            "rows and Rows differ only in case, which DuckDB ignores: rename one",
+            id="sources that differ only in case",
+        ),
+        pytest.param(
             {"contract__rows__columns__x": {"type": "boolean", "outside": 0.1}},
             "contract.rows.columns.x.outside",
             "nothing to be outside of",
