@@ -110,10 +110,10 @@ class Train(Frozen):
     max_rows: int | Literal["fit"] | None = Field(
         default=None, description="Learn from so many training rows at most, drawn by the seed; fit: from as many as the memory holds."
     )
-    refit: Literal["train+validation", "none"] = Field(
+    refit: Literal["train+validation", "all", "none"] = Field(
         default="train+validation",
         description="On which rows the best candidate is fitted after the search. That model is judged on the test rows and served. none: on the "
-        "training rows alone.",
+        "training rows alone. all: judged as with train+validation, and after the verdict fitted on all rows, the test rows too.",
     )
     candidates: dict[Name, Candidate] = Field(min_length=1, description="Kinds of model that the search may choose, by a name of yours.")
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.bundle import Golden, plain
 from core.classes import order
 from core.config import UseCase
 from core.errors import UserError
@@ -57,3 +58,15 @@ def predict_in_batches(model: Any, batches: Iterable[tuple["pd.DataFrame", NDArr
     truth, labels = (np.concatenate([part[place] for part in answers]) for place in (0, 1))
     parts = [part.probabilities for part in answers if part.probabilities is not None]
     return Predictions(truth, labels, np.concatenate(parts) if parts else None, answers[0].classes)
+
+
+def golden_answers(model: Any, rows: "pd.DataFrame") -> Golden:
+    """Return rows and a model's answers to them, which every server must repeat.
+
+    Args:
+        model: A fitted pipeline.
+        rows: Its inputs, n rows.
+    """
+    probabilities = model.predict_proba(rows) if hasattr(model, "predict_proba") else None
+    records = plain([dict(zip(rows.columns, row, strict=True)) for row in rows.itertuples(index=False)])
+    return Golden(records, plain(model.predict(rows)), plain(probabilities) if probabilities is not None else None)

@@ -11,7 +11,7 @@ from core.configfile import load, names
 from core.errors import UserError, one_line
 from pipelines.images import use_image
 
-SHAPING = ("limits.steps", "load", "spark")  # parts of a config that are part of the YAML, too
+SHAPING = ("limits.steps", "load", "spark", "train.refit")  # parts of a config that are part of the YAML, too
 COMPILED = Path(__file__).resolve().parent / "compiled"
 
 

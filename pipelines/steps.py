@@ -12,7 +12,7 @@ from components.load.component import load
 from components.register.component import register
 from components.report.component import report
 from components.step import IMAGE
-from components.train.component import train
+from components.train.component import refit, train
 from components.transform.component import transform
 from components.validate.component import validate
 from core.config import Limits, Spark, Step
@@ -55,6 +55,7 @@ class Steps:
         self.transform = self._task(transform, cached=True, retried=False, spark=spark)
         self.train = self._task(train, cached=True, retried=False)
         self.evaluate = self._task(evaluate, cached=False, retried=True)
+        self.refit = self._task(refit, cached=False, retried=False)
         self.register = self._task(register, cached=False, retried=True)
         self.deploy = self._task(deploy, cached=False, retried=False)
         self.serve = self._task(serve, cached=False, retried=False)
@@ -79,7 +80,7 @@ class Steps:
             made.set_caching_options(cached and self._caching)
             if retried:
                 made.set_retry(num_retries=2, backoff_duration="15s", backoff_factor=2.0)
-            _limit(made, self._limits.steps[component.name])
+            _limit(made, self._limits.steps["train" if component is refit else component.name])
             _harden(made)
             _equip(made)
             if sources:

@@ -28,7 +28,11 @@ def training(usecase: UseCase, *, caching: bool = True) -> Any:
             pages = {"validation": checked.outputs["page"], "trials": model.outputs["trials"], "evaluation": verdict.outputs["page"]}
             outcome = verdict.outputs["Output"]
             with dsl.If(outcome != "drop", name="registered"):
-                version = steps.register(config=config, table=table.output, model=model.outputs["model"], golden=verdict.outputs["golden"])
+                served_model, golden = model.outputs["model"], verdict.outputs["golden"]
+                if usecase.train.refit == "all":
+                    fitted = steps.refit(config=config, table=table.output, judged=served_model, rows=golden)
+                    served_model, golden = fitted.outputs["model"], fitted.outputs["golden"]
+                version = steps.register(config=config, table=table.output, model=served_model, golden=golden)
                 with dsl.If(outcome == "deploy", name="better-than-champion"):
                     served = steps.deploy(config=config, version=version.output)
                     if usecase.load:

@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.bundle import Golden, plain
+from core.bundle import Golden
 from core.config import UseCase
+from core.predict import golden_answers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,7 +26,4 @@ def choose(usecase: UseCase, rows: "pd.DataFrame", model: Any) -> Golden:
     holes = [int(np.flatnonzero(missing)[0]) for missing in (rows[name].isna() for name in rows.columns) if missing.any()]
     drawn = np.random.default_rng(usecase.train.seed).choice(len(rows), min(COUNT, len(rows)), replace=False)
     chosen = list(dict.fromkeys([*holes[:HOLES], *drawn.tolist()]))[:COUNT]
-    kept = rows.iloc[chosen]
-    probabilities = model.predict_proba(kept) if hasattr(model, "predict_proba") else None
-    records = plain([dict(zip(kept.columns, row, strict=True)) for row in kept.itertuples(index=False)])
-    return Golden(records, plain(model.predict(kept)), plain(probabilities) if probabilities is not None else None)
+    return golden_answers(model, rows.iloc[chosen])

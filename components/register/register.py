@@ -108,7 +108,7 @@ def store_fitted(usecase: UseCase, table: str) -> str:
     """Store the set of the rows that the model was fitted on or chosen by, and return where; the server does not read it."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "fitted.parquet")
-        write_fitted(usecase, table, "train+validation", path)
+        write_fitted(usecase, table, "all" if usecase.train.refit == "all" else "train+validation", path)
         data = path.read_bytes()
     uri = f"s3://models/{usecase.name}/{digest(data).removeprefix('sha256:')}.parquet"
     store(uri, data)

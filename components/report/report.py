@@ -12,6 +12,7 @@ from core.configtext import parse
 from core.errors import UserError
 
 ORDER: list[str] = [name for name in STEPS if name != "report"]  # which has no MLflow run of its own
+ORDER.insert(ORDER.index("register"), "refit")
 
 
 @dataclass
@@ -88,7 +89,7 @@ def outcome(steps: list[Step], failed: bool) -> str:
 def _silent(steps: list[Step]) -> str:
     """Name the step that left nothing: the one after the last; steps before it may come from Kubeflow's cache."""
     following = ORDER[ORDER.index(steps[-1].name) + 1 :] if steps else ORDER
-    return next(iter(following), "a step")
+    return next((name for name in following if name != "refit"), "a step")  # refit is in few pipelines
 
 
 def _plots(steps: list[Step]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The Kubeflow face of train."""
+"""The Kubeflow faces of train, and of refit, which fits the judged model on all rows if `train.refit` is `all`."""
 
 from kfp import dsl
 
@@ -22,4 +22,33 @@ def train(config: str, table: dsl.Input[dsl.Dataset], model: dsl.Output[dsl.Mode
     from core.tracking import record
 
     with record("train", config) as run:
-        return fit(run, table.path, model.path, trials.path)
+        value = fit(run, table.path, model.path, trials.path)
+        model.metadata["candidate"] = run.parameters["candidate"]
+        return value
+
+
+@step
+def refit(
+    config: str,
+    table: dsl.Input[dsl.Dataset],
+    judged: dsl.Input[dsl.Model],
+    rows: dsl.Input[dsl.Dataset],
+    model: dsl.Output[dsl.Model],
+    golden: dsl.Output[dsl.Dataset],
+) -> None:
+    """Fit the judged model's pipeline once more, on the rows of all splits.
+
+    Args:
+        config: The use case, as YAML text.
+        table: Parquet, one row an example, with a `split` column.
+        judged: The judged model; its metadata name its candidate.
+        rows: The golden rows and the judged model's answers.
+        model: The fitted scikit-learn pipeline, in skops' format.
+        golden: The golden rows and this model's answers.
+    """
+    from components.train.refit import refit
+    from core.tracking import record
+
+    with record("refit", config) as run:
+        refit(run, judged.metadata["candidate"], table.path, judged.path, rows.path, model.path, golden.path)
+        golden.metadata.update(rows.metadata)

@@ -19,6 +19,7 @@ from core.bundle import dump_model
 from core.classes import listed, note, positive
 from core.config import Candidate, UseCase
 from core.errors import UserError, first_line
+from core.tables import splits
 from core.tracking import Run
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -61,7 +62,7 @@ def fit(run: Run, table: str, model: str, page: str) -> float:
     with kept_to(allowed):
         learnt = _learn(run, table, found, budget)
         Path(model).write_bytes(dump_model(learnt.pipeline))
-    best, rows, failed = learnt.trial, _fitted_on(usecase, learnt.rows, found), failures(learnt.trials)
+    best, rows, failed = learnt.trial, fitted_on(usecase, learnt.rows, found, usecase.train.fitted_on), failures(learnt.trials)
     known = note(usecase, found.classes["train"])
     problem = str(failed) if failed.number else ""
     run.artifacts["trials.html"] = write(usecase, learnt.trials, best, learnt.value, rows, problem, known.get("positive_class", ""), page)
@@ -110,6 +111,8 @@ class Learnt(NamedTuple):
 def _learn(run: Run, table: str, found: Survey, budget: Budget) -> Learnt:
     usecase, split = run.usecase, run.usecase.train.fitted_on
     searched, rows = budget.rows("train"), budget.rows(split)
+    if usecase.train.refit == "all":
+        budget.rows("all")  # refused now, not after the verdict
     learner = Learner(table, usecase, found, budget)
     trials = search(usecase, learner, min(searched, usecase.train.sample_rows or searched), run.trial)
     best = _best(usecase, trials)
@@ -183,11 +186,11 @@ def _best(usecase: UseCase, trials: list[Trial]) -> Trial:
     return max(scored, key=lambda trial: sign * (trial.score or 0.0))
 
 
-def _fitted_on(usecase: UseCase, rows: int, found: Survey) -> str:
-    """Say on which rows the model was fitted: how many, of which splits, from when to when."""
-    split = usecase.train.fitted_on
-    of, span = found.count(split), found.span(split)
-    sentence = f"{f'{rows:,}' if rows >= of else f'{rows:,} of {of:,}'} rows of {split.replace('+', ' and ')}"
+def fitted_on(usecase: UseCase, rows: int, found: Survey, split: str) -> str:
+    """Say on which rows a model was fitted: how many, of which splits, from when to when."""
+    *others, last = splits(split)
+    of, span, named = found.count(split), found.span(split), f"{', '.join(others)} and {last}" if others else last
+    sentence = f"{f'{rows:,}' if rows >= of else f'{rows:,} of {of:,}'} rows of {named}"
     sentence += f", {usecase.split.column} from {span[0]} to {span[1]}" if span else ""
     return sentence if rows >= of else f"{sentence}, seed {usecase.train.seed}"
 

@@ -43,6 +43,17 @@ class Learner:
         """
         given = adapted(self._usecase, name, parameters, self._survey.classes["train"])
         pipeline = build(self._usecase.train.candidates[name], self._usecase.features, given, self._usecase.train.seed)
+        return self.fit_pipeline(name, pipeline, rows, split)
+
+    def fit_pipeline(self, name: str, pipeline: Pipeline, rows: int, split: str) -> Pipeline:
+        """Fit a pipeline of a candidate.
+
+        Args:
+            name: The candidate's.
+            pipeline: Not fitted yet.
+            rows: As of `fit`.
+            split: As of `fit`.
+        """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # such as iterations that ran out: the score says whether it matters
             if self._budget.holds(name, rows):

@@ -293,3 +293,16 @@ def test_the_report_is_written_whatever_happened(name: str) -> None:
 
     assert tasks["report"]["triggerPolicy"]["strategy"] == "ALL_UPSTREAM_TASKS_COMPLETED"
     assert tasks["report"]["dependentTasks"] == [task for task in tasks if task != "report"]
+
+
+def test_with_refit_all_the_model_of_the_last_fit_is_registered(tmp_path: Path) -> None:
+    pipeline, _ = compiled("wine", compile_one("wine", tmp_path, overrides=["train.refit=all"]).parent)
+
+    tasks = {name: task for part in pipeline["components"].values() for name, task in part.get("dag", {}).get("tasks", {}).items()}
+    inputs = {
+        name: artifact["taskOutputArtifact"] for name, artifact in tasks["register"]["inputs"]["artifacts"].items() if name in ("model", "golden")
+    }
+    assert {(item["producerTask"], item["outputArtifactKey"]) for item in inputs.values()} == {("refit", "model"), ("refit", "golden")}
+    limits = [pipeline["deploymentSpec"]["executors"][f"exec-{step}"]["container"]["resources"] for step in ("refit", "train")]
+    assert limits[0] == limits[1]
+    assert "refit" not in {name for part in compiled("wine")[0]["components"].values() for name in part.get("dag", {}).get("tasks", {})}

@@ -1,0 +1,47 @@
+"""refit: the judged model's pipeline on all rows, and golden rows with its answers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from components.evaluate.golden import choose
+from components.register.register import prove, served_form
+from components.train.fit import fit
+from components.train.refit import refit
+from core.bundle import Golden, load_model, pack
+from core.examples import examples
+from core.fitted import unseen, write_fitted
+from core.tracking import Run
+from tests.unit import small
+
+
+def test_the_served_model_and_its_golden_rows_are_those_of_the_last_fit(tmp_path: Path) -> None:
+    candidates = {"forest": {"estimator": "sklearn.ensemble.RandomForestClassifier", "parameters": {"n_estimators": 5}}}
+    usecase = small.usecase(train__refit="all", train__candidates=candidates, train__max_trials=1)
+    table, judged, golden = small.written(tmp_path / "table.parquet", small.columns()), tmp_path / "judged", tmp_path / "golden"
+    fit(Run("train", usecase), table, str(judged), str(tmp_path / "trials.html"))
+    before = choose(usecase, examples(table, usecase, "test")[0], load_model(judged.read_bytes()))
+    golden.write_text(json.dumps(asdict(before)))
+    run = Run("refit", usecase)
+
+    refit(run, "forest", table, str(judged), str(golden), str(tmp_path / "model"), str(tmp_path / "answers"))
+
+    first, last = (load_model(path.read_bytes())[-1] for path in (judged, tmp_path / "model"))
+    after = Golden(**json.loads((tmp_path / "answers").read_text()))
+    assert [int(forest.estimators_[0].tree_.weighted_n_node_samples[0]) for forest in (first, last)] == [480, 600]
+    assert last.get_params() == first.get_params()
+    assert after.rows == before.rows and not np.array_equal(after.predict_proba or [], before.predict_proba or [])
+    prove(pack(served_form(usecase, load_model((tmp_path / "model").read_bytes()), after)), after)
+    assert run.parameters["fitted_on"] == "600 rows of train, validation and test"
+
+
+def test_a_champion_that_was_fitted_on_all_rows_has_seen_the_test_rows(tmp_path: Path) -> None:
+    usecase, table = small.usecase(train__refit="all"), small.written(tmp_path / "table.parquet", small.columns())
+
+    write_fitted(usecase, table, "all", tmp_path / "fitted.parquet")
+
+    assert not unseen(usecase, table, tmp_path / "fitted.parquet").any()
