@@ -73,10 +73,8 @@ def judged_rows(usecase: UseCase, table: str, rows: int, champion: Version | Non
     except (UserError, NotFound) as error:
         return every.refused(f"which test rows {name} was fitted on is not known: {error}. {_instead(usecase)}")
     if kept.sum() < usecase.evaluate.min_rows:
-        among = f" that {name} was not fitted on" if champion else ""
-        return every.refused(
-            f"{kept.sum():,} of {rows:,} test rows{among} are fewer than evaluate.min_rows {usecase.evaluate.min_rows}: wait for new data"
-        )
+        left = f"only {kept.sum():,} of {rows:,} test rows are left that {name} was not fitted on" if champion else f"there are {rows:,} test rows"
+        return every.refused(f"{left}, fewer than evaluate.min_rows {usecase.evaluate.min_rows}: wait for more data")
     units = units_of(usecase, table)
     return JudgedRows(kept, None if units is None else units[kept], champion=name)
 

@@ -119,8 +119,16 @@ def test_the_champion_is_not_judged_on_rows_that_it_was_fitted_on(platform: Plat
 @pytest.mark.parametrize(
     ("changes", "knows", "sentence"),
     [
-        pytest.param({"split": ["test", "train", "validation"] * 200}, True, "that version 1 was not fitted on are fewer than evaluate.min_rows 130"),
-        pytest.param({"split": ["test", "train", "train", "train", "validation"] * 120}, True, "0 of 120 test rows that version 1 was not fitted on"),
+        pytest.param(
+            {"split": ["test", "train", "validation"] * 200},
+            True,
+            "are left that version 1 was not fitted on, fewer than evaluate.min_rows 130: wait",
+        ),
+        pytest.param(
+            {"split": ["test", "train", "train", "train", "validation"] * 120},
+            True,
+            "only 0 of 120 test rows are left that version 1 was not fitted on",
+        ),
         pytest.param({}, False, "which test rows version 1 was fitted on is not known: it was registered without that. Register the challenger with"),
         pytest.param({"y": np.arange(600)}, True, "the column y of features() is a BIGINT, which was a DOUBLE. Register the challenger with"),
     ],
