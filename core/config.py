@@ -133,6 +133,11 @@ class Train(Frozen):
 class Evaluate(Frozen):
     """What a challenger must show on the test rows."""
 
+    baseline: str | None = Field(
+        default=None,
+        description="A column of `features()` that predicts the target without a model, such as its last known value: a first champion must beat "
+        "it. Numbers for a regression, else classes or, for a binary target, probabilities of the positive class. `null`: there is none.",
+    )
     floor: float = Field(description="What a first champion must reach: the least metric, or the greatest of an error such as mae.")
     min_improvement: float = Field(
         default=0.0,
@@ -278,6 +283,11 @@ class UseCase(Frozen):
     def greater_is_better(self) -> bool:
         """Whether a greater value of the metric is the better one."""
         return METRICS[self.metric].greater_is_better
+
+    @property
+    def lacks_baseline(self) -> bool:
+        """Whether the config should name a baseline and does not: the past usually predicts the future better than a constant does."""
+        return self.split.by == "time" and "baseline" not in self.evaluate.model_fields_set
 
     @property
     def positive_name(self) -> str:

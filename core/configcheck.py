@@ -94,6 +94,7 @@ def _contradictions(usecase: UseCase) -> Iterator[Problem]:
     yield from (Problem(path, message) for path, message in contract_problems(usecase))
     yield from _feature_problems(usecase)
     yield from _key_problems(usecase)
+    yield from _baseline_problems(usecase)
     yield from _split_problems(usecase)
     yield from _search_problems(usecase)
     if usecase.positive is not None and usecase.task != "binary":
@@ -114,6 +115,11 @@ def _feature_problems(usecase: UseCase) -> Iterator[Problem]:
     for index, column in enumerate(usecase.evaluate.slices):
         if column not in names:
             yield Problem(("evaluate", "slices", index), f"{column} is not a feature: name one of {', '.join(names)}")
+
+
+def _baseline_problems(usecase: UseCase) -> Iterator[Problem]:
+    if usecase.evaluate.baseline == usecase.target:
+        yield Problem(("evaluate", "baseline"), f"{usecase.target} is the target, which nobody knows beforehand: name another column")
 
 
 def _split_problems(usecase: UseCase) -> Iterator[Problem]:

@@ -76,6 +76,15 @@ def target(path: str | Path, usecase: UseCase, split: str) -> NDArray[Any]:
         return np.concatenate([_labels(piece.column(usecase.target), usecase) for piece in pieces])
 
 
+def column(path: str | Path, split: str, name: str) -> NDArray[Any]:
+    """Read any column of one split; a missing value is None or NaN."""
+    with _opened(path, ()) as file:
+        if name not in file.schema_arrow.names:
+            raise UserError(f"the table has no column {name}: let features() make it")
+        pieces = _pieces(file, split, _parts(file, split), [name], None)
+        return np.concatenate([piece.column(name).to_numpy(zero_copy_only=False) for piece in pieces])
+
+
 def require(names: Iterable[str], wanted: Sequence[Input]) -> None:
     """Refuse a table that lacks a column."""
     missing = {item.name for item in wanted} - set(names)

@@ -50,6 +50,8 @@ def _columns_used(usecase: UseCase) -> Iterator[tuple[Place, str]]:
         yield from ((("key", index), name) for index, name in enumerate(usecase.key))
     if usecase.split.column:
         yield ("split", "column"), usecase.split.column
+    if usecase.evaluate.baseline:
+        yield ("evaluate", "baseline"), usecase.evaluate.baseline
 
 
 def _type_problem(usecase: UseCase, place: Place, column: str, kind: "DataType") -> str | None:
@@ -68,6 +70,10 @@ def _type_problem(usecase: UseCase, place: Place, column: str, kind: "DataType")
             return f"{column} is {shown}, but a regression predicts a number: {_as_number(access, kind, 'choose another task')}"
         case ("target",) if usecase.task != "regression" and not is_class:
             return f'{column} is {shown}, which has no classes: write {access}.cast("string") in features(), or choose another target'
+        case ("evaluate", "baseline") if usecase.task == "regression" and not is_number:
+            return f"{column} is {shown}, but a regression's baseline is a number: {_as_number(access, kind, 'name another column')}"
+        case ("evaluate", "baseline") if usecase.task != "regression" and not is_class:
+            return f"{column} is {shown}, but a baseline holds classes or probabilities: convert it in features(), or name another column"
         case ("split", "column") if usecase.split.by == "time" and not has_order:
             return f'{column} is {shown}, which has no order in time: convert it in features(), such as {access}.to_timestamp("%d.%m.%Y")'
     return None

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from components.evaluate import figures
-from components.evaluate.compare import Comparison, compare, dummy
+from components.evaluate.baseline import Rival, best, measured, simple_rivals
+from components.evaluate.compare import Comparison, compare
 from components.evaluate.golden import choose
 from components.evaluate.page import write
 from components.evaluate.rows import JudgedRows, judged_rows
@@ -16,8 +17,8 @@ from core.bundle import load_model, unpack
 from core.classes import note
 from core.config import UseCase
 from core.errors import ChampionMissing, UserError
-from core.examples import batches, examples, target
-from core.metrics import METRICS, Predictions, score
+from core.examples import batches, examples
+from core.metrics import score
 from core.mlflow_api import NotFound
 from core.predict import predict_in_batches
 from core.registry import Version
@@ -76,32 +77,37 @@ def judge(run: Run, table: str, model: str, metrics: str, curves: str, page: str
             f"{usecase.metric} cannot be computed on the {judged.kept.sum():,} test rows that {judged.champion} was not fitted on"
         )
     answers = judged.of(everywhere)
-    values = _measure(usecase, answers)
+    values = measured(usecase, "challenger", answers).values
     if not np.isfinite(values[usecase.metric]):
         raise UserError(f"{usecase.metric} cannot be computed on the test rows: they hold one class only; deliver more data or change the split")
-    rival, name = _rival(usecase, table, None if judged.refusal else champion, answers, judged)
-    comparison, rival_values = compare(usecase, answers, rival, judged.units), _measure(usecase, rival)
-    better, reason = decide(usecase, comparison, name, is_first=champion is None)
+    simple = simple_rivals(usecase, table, judged, answers)
+    opponents = [_asked(usecase, table, champion, judged), *simple] if champion and not judged.refusal else simple
+    rival = best(usecase, simple) if opponents is simple else opponents[0]
+    comparison = compare(usecase, answers, rival.answers, judged.units)
+    better, reason = decide(usecase, comparison, rival.name, is_first=champion is None)
     if missing:
         better, reason = False, f"no verdict without the champion: {missing}"
     elif judged.refusal:
         better, reason = False, f"{'the champion stays' if champion else 'no champion'}: {judged.refusal}"
     elif judged.sentence:
         reason = f"{reason}, {judged.sentence}"
-    slices = figures.slices(usecase, _sliced(usecase, table)[judged.kept], answers, rival)
-    drawn = figures.draw(usecase, answers, slices, name)
+    slices = figures.slices(usecase, _sliced(usecase, table)[judged.kept], answers, rival.answers)
+    drawn = figures.draw(usecase, answers, slices, rival.name)
     verdict = Verdict(better, champion.version if champion else "", _finite(values), figures.roc(answers), figures.confusion(answers))
     positive = note(usecase, answers.classes).get("positive_class", "")
-    run.artifacts["evaluation.html"] = write(usecase, drawn, slices, values, rival_values, name, reason, positive, page)
+    run.artifacts["evaluation.html"] = write(usecase, drawn, slices, values, opponents, rival.name, reason, positive, page)
     run.artifacts |= {f"plots/{title}.svg": svg.encode() for title, svg in drawn.items()}
     Path(metrics).write_text(json.dumps(verdict.metrics))
     Path(curves).write_text(json.dumps({"roc": verdict.roc, "confusion": verdict.confusion}))
     Path(golden).write_text(json.dumps(asdict(choose(usecase, examples(table, usecase, "test", most=GOLDEN)[0], challenger)), ensure_ascii=False))
     run.metrics |= {"rows.judged": float(judged.kept.sum()), "rows.left_out": float(judged.left_out)}
-    run.metrics |= {f"rival.{key}": value for key, value in _finite(rival_values).items()}
+    for kind, opponent in [("rival", rival), *zip(("dummy", "baseline"), simple, strict=False)]:
+        run.metrics |= {f"{kind}.{key}": value for key, value in _finite(opponent.values).items()}
     run.tags |= note(usecase, answers.classes)
-    _note(run, verdict, comparison, name, reason)
+    _note(run, verdict, comparison, rival.name, reason)
     run.summary += f", {judged.sentence}" if judged.sentence else ""
+    if usecase.lacks_baseline and champion is None:
+        run.summary += "; no baseline to beat but a dummy: name evaluate.baseline, or write null"
     return verdict
 
 
@@ -144,27 +150,21 @@ def _champion(usecase: UseCase) -> tuple[Version | None, str]:
         return None, str(missing)
 
 
-def _rival(usecase: UseCase, table: str, champion: Version | None, answers: Predictions, judged: JudgedRows) -> tuple[Predictions, str]:
-    """Ask the champion about the same rows; without one, the dummy."""
-    if champion is None:
-        return dummy(usecase, target(table, usecase, "train"), answers), "a dummy"
+def _asked(usecase: UseCase, table: str, champion: Version, judged: JudgedRows) -> Rival:
+    """Ask the champion about the same rows."""
     try:
         bundle = unpack(read(champion.uri), champion.digest)
         rows = batches(table, usecase, "test", bundle.manifest.inputs)
-        return judged.of(predict_in_batches(load_model(bundle.model), rows, usecase)), f"version {champion.version}"
+        answers = judged.of(predict_in_batches(load_model(bundle.model), rows, usecase))
     except (UserError, NotFound) as error:
         raise UserError(f"the champion, version {champion.version}, cannot be asked: {error}") from error
+    return measured(usecase, f"version {champion.version}", answers)
 
 
 def _sliced(usecase: UseCase, table: str) -> "pd.DataFrame":
     """Read the columns that the slices are cut by."""
     named = tuple(item for item in inputs(usecase) if item.name in usecase.evaluate.slices)
     return examples(table, usecase, "test", named or inputs(usecase)[:1])[0]
-
-
-def _measure(usecase: UseCase, answers: Predictions) -> dict[str, float]:
-    """Compute every metric that fits the task."""
-    return {name: score(name, answers) for name, metric in METRICS.items() if usecase.task in metric.tasks}
 
 
 def _finite(values: dict[str, float]) -> dict[str, float]:

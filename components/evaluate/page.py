@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from components.evaluate.baseline import Rival
 from components.evaluate.figures import Slice
 from core.config import UseCase
 from core.reports import embedded, render
@@ -10,8 +11,10 @@ BODY = """
 <p class="good">{{ reason }}</p>
 {% if positive %}<p>Positive class: <b>{{ positive }}</b>.</p>
 {% endif %}
-<table><tr><th>metric on the test rows</th><th class="n">challenger</th><th class="n">{{ rival }}</th></tr>
-{% for name, (own, other) in values.items() %}<tr><td>{{ name }}</td><td class="n">{{ own | short }}</td><td class="n">{{ other | short }}</td></tr>{% endfor %}</table>
+<div class="scroll"><table><tr><th>on the test rows</th>{% for title in titles %}<th class="n">{{ title }}</th>{% endfor %}</tr>
+{% for name, measured in models %}<tr><td>{{ name }}</td>{% for value in measured %}<td class="n">{{ value | short }}</td>{% endfor %}</tr>{% endfor %}</table></div>
+{% if lacks_baseline %}<p class="note">The rows are split by time, and the config names no baseline: name a column such as the last known value as
+evaluate.baseline, or write null if there is none.</p>{% endif %}
 <h2>Plots</h2><div class="plots">{% for plot in plots %}<div>{{ plot }}</div>{% endfor %}</div>
 {% if slices %}<h2>Slices</h2>
 <table><tr><th>column</th><th>value</th><th class="n">rows</th><th class="n">{{ metric }} of the challenger</th><th class="n">of {{ rival }}</th></tr>
@@ -25,7 +28,7 @@ def write(
     drawn: dict[str, str],
     slices: list[Slice],
     values: dict[str, float],
-    rival_values: dict[str, float],
+    opponents: list[Rival],
     rival: str,
     reason: str,
     positive: str,
@@ -39,7 +42,9 @@ def write(
         positive=positive,
         plots=[embedded(svg) for svg in drawn.values()],
         slices=slices,
-        values={usecase.title(name): (value, rival_values[name]) for name, value in values.items()},
+        titles=[usecase.title(name) for name in values],
+        models=[("challenger", values.values()), *((item.name, item.values.values()) for item in opponents)],
+        lacks_baseline=usecase.lacks_baseline,
         rival=rival,
         metric=usecase.title(),
     )

@@ -21,10 +21,12 @@ BODY = """
 <td class="n">{{ "%.1f" | format(step.metrics.get("cpu_seconds", 0)) }}</td><td class="n">{{ "%.0f" | format(step.metrics.get("peak_memory_mib", 0)) }} MiB</td></tr>{% endfor %}
 </table>
 {% endif %}
-{% if metrics %}
+{% if models %}
 <h2>Test rows</h2>
-<table><tr><th>metric</th><th class="n">challenger</th><th class="n">{{ rival }}</th></tr>
-{% for title, (own, other) in metrics.items() %}<tr><td>{{ title }}</td><td class="n">{{ own | short }}</td><td class="n">{{ other | short }}</td></tr>{% endfor %}</table>
+<div class="scroll"><table><tr><th></th>{% for title in titles %}<th class="n">{{ title }}</th>{% endfor %}</tr>
+{% for name, values in models.items() %}<tr><td>{{ name }}</td>{% for value in values %}<td class="n">{{ value | short }}</td>{% endfor %}</tr>{% endfor %}</table></div>
+{% if usecase.lacks_baseline %}<p class="note">The rows are split by time, and the config names no baseline: name a column such as the last
+known value as evaluate.baseline, or write null if there is none.</p>{% endif %}
 <p class="note">The challenger: {{ model }}. Fitted on {{ fitted }}.{% if positive %} Positive class: {{ positive }}.{% endif %}</p>
 {% endif %}
 {% if plots %}<h2>Plots</h2><div class="plots">{% for plot in plots %}<div>{{ plot }}</div>{% endfor %}</div>{% endif %}
@@ -48,15 +50,24 @@ def write(usecase: UseCase, steps: "list[Step]", outcome: str, failed: bool, plo
         outcome=outcome[:1].upper() + outcome[1:],
         failed=failed,
         longest=max([step.metrics.get("seconds", 0.0) for step in steps] + [1e-9]),
-        metrics={usecase.title(name): (measured[f"test.{name}"], measured.get(f"rival.{name}")) for name in METRICS if f"test.{name}" in measured},
+        titles=[usecase.title(name) for name in METRICS if f"test.{name}" in measured],
+        models=_models(usecase, known["evaluate"]) if "evaluate" in known else {},
         model=known["train"].tags.get("summary", "") if "train" in known else "",
         fitted=known["train"].parameters.get("fitted_on", "rows that are not known") if "train" in known else "",
         positive=known["evaluate"].tags.get("positive_class", "") if "evaluate" in known else "",
-        rival=known["evaluate"].tags.get("judged_against", "") if "evaluate" in known else "",
         plots=[embedded(svg) for svg in plots.values()],
         data=_rows(known),
         about=about | ({"data.sha256": extracted} if extracted else {}),
     )
+
+
+def _models(usecase: UseCase, evaluated: "Step") -> dict[str, list[float | None]]:
+    """Return the metrics of the challenger, of the champion if there is one, of the dummy and of the baseline: a row each."""
+    names = [name for name in METRICS if f"test.{name}" in evaluated.metrics]
+    rival = evaluated.tags.get("judged_against", "")
+    kinds = {"challenger": "test", rival: "rival", "a dummy": "dummy", f"the baseline {usecase.evaluate.baseline}": "baseline"}
+    found = {title: [evaluated.metrics.get(f"{kind}.{name}") for name in names] for title, kind in kinds.items()}
+    return {title: values for title, values in found.items() if any(value is not None for value in values)}
 
 
 def _rows(known: "dict[str, Step]") -> dict[str, Any]:

@@ -33,6 +33,7 @@ LOGISTIC = {"estimator": "sklearn.linear_model.LogisticRegression"}
         pytest.param({"features__numeric": ["alcohol", "sugar"]}, "features.numeric.1", "features() makes no column sugar", id="feature"),
         pytest.param({"key": ["alcohol", "bottle"]}, "key.1", "features() makes no column bottle", id="key"),
         pytest.param({"split": {"by": "time", "column": "year"}}, "split.column", "features() makes no column year", id="split column"),
+        pytest.param({"evaluate__baseline": "last"}, "evaluate.baseline", "features() makes no column last", id="baseline"),
         pytest.param(
             {"train__candidates__forest": {"estimator": "sklearn.ensemble.RandomForst"}},
             "train.candidates.forest.estimator",
@@ -176,6 +177,13 @@ def _roles(change: dict[str, Any]) -> dict[str, Any]:
     split = {"split": {"by": "time", "column": "hue"}} if "by" in change else {}
     task = {key: change[key] for key in ("target", "task") if key in change} | ({"metric": "mae"} if "task" in change else {})
     return {"features": features} | split | task
+
+
+def test_a_regressions_baseline_is_a_number() -> None:
+    (problem,) = code_problems(variant("diabetes", evaluate__baseline="sex"), "diabetes")
+
+    assert problem.path == ("evaluate", "baseline")
+    assert "sex is text, but a regression's baseline is a number" in problem.message
 
 
 def test_a_regression_needs_a_regressor() -> None:

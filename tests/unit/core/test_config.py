@@ -165,6 +165,7 @@ TREES = {"estimator": "sklearn.ensemble.HistGradientBoostingClassifier"}
             "need preprocessing: {categorical: ordinal}",
             id="constraint beside one-hot columns",
         ),
+        pytest.param({"evaluate__baseline": "answer"}, "evaluate.baseline", "answer is the target", id="baseline that is the answer"),
         pytest.param({"target": "x"}, "target", "the model would see the answer", id="target among the features"),
         pytest.param({"evaluate__slices": ["kind", "age"]}, "evaluate.slices.1", "age is not a feature: name one of x, y, kind", id="no such slice"),
         pytest.param({"evaluate__confidence": 1}, "evaluate.confidence", "less than 1", id="certainty"),
