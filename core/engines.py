@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import chain
 from typing import Any, Protocol
@@ -152,6 +153,7 @@ class _Codes(dict[str | None, int]):
 
 def _session(graph: bytes) -> tuple[Callable[[Sequence[str], Mapping[str, NDArray[Any]]], list[NDArray[Any]]], dict[str, Any]]:
     """Load a graph; return what runs it and its metadata."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # it would write an id of this machine, and events, into the home folder
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

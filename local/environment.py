@@ -37,6 +37,7 @@ def environment(platform: Platform) -> dict[str, str]:
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "MLFLOW_TRACKING_URI": platform.mlflow_address,
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MPLCONFIGDIR": os.environ.get("MPLCONFIGDIR") or str(home() / "matplotlib"),  # nothing is written into the home folder
         "NO_PROXY": direct,
         "no_proxy": direct,
     }

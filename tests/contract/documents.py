@@ -86,7 +86,8 @@ def _run(together: list[Command], folder: Path) -> Iterator[tuple[Command, list[
     """Run the commands of a block in one shell, as they may set variables for each other."""
     mark = "--- end of a command"
     script = "\n".join(f"{command.line}\necho '{mark}'" for command in together)
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    # with a proxy, the printed curl line has one option more
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MAKE") and not name.lower().endswith("_proxy")}
     settings = inherited | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     ended = subprocess.run(["bash", "-c", script], cwd=folder, env=settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     yield from zip(together, [part.strip("\n").split("\n") if part.strip() else [] for part in ended.stdout.split(f"{mark}\n")], strict=False)

@@ -78,8 +78,6 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def own(disk: Path) -> Iterator[Platform]:
     """A platform with a champion that every other model beats."""
     with pytest.MonkeyPatch.context() as patch:
-        for variable in ("MLOPS_S3_PORT", "MLOPS_MLFLOW_PORT"):
-            patch.delenv(variable, raising=False)
         patch.setenv("MLOPS_HOME", str(disk / "home"))
         started = embedded.up()
         for variable, value in environment(started).items():
