@@ -9,7 +9,7 @@ COPY pyproject.toml uv.lock ./
 
 FROM uv AS environment
 ARG EXTRAS=""
-RUN /uv/bin/uv sync --locked --no-default-groups $EXTRAS --no-install-project --python "$(command -v python3)" \
+RUN /uv/bin/uv sync --locked --no-default-groups $(for extra in $EXTRAS; do echo --extra $extra; done) --no-install-project --python "$(command -v python3)" \
  && find /opt/venv -type d -name tests -prune -exec rm -rf {} + \
  && /opt/venv/bin/python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib
 

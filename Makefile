@@ -1,18 +1,20 @@
 # The front door: people and CI run the same.    make run USECASE=wine SET="train.max_trials=3"
 USECASE ?= flights
+export PYTHONUTF8 = 1
 MLOPS := .venv/bin/mlops
 ENVIRONMENT := .venv/.synced
 REVISION = $(shell git describe --always --dirty --abbrev=40 --exclude '*')
 TAG = $(or $(IMAGE),localhost/kubeflow-mlops-template:$(REVISION))
 BUILD = --build-arg GIT_SHA=$(REVISION) --build-arg IMAGE=$(TAG) --build-arg EXTRAS="$(EXTRAS)"
 BUILDER = $(shell command -v docker || command -v podman || command -v buildah || echo docker)
+environment = PACKAGE='$(PACKAGE)' EXTRAS='$(EXTRAS)' sh .ci/environment
 if_started = if [ -f $(ENVIRONMENT) ]; then $(MLOPS) platform $(1); else echo 'Nothing is running: nothing was ever started here.'; fi
 
-.PHONY: help run status stop platform compile submit schema image secrets test lint format bench clean
+.PHONY: help run status stop add compile submit schema image secrets test lint format bench clean
 
 help:
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@printf '\nVariables: USECASE=flights (a folder in usecases/), SET="train.max_trials=3 ..." (overrides for one run), IMAGE=name:tag, EXTRAS="--extra grpc --extra lightgbm", SPARK=1, JOB=1, PYTHON=python3.12\n'
+	@printf '\nVariables: USECASE=flights (a folder in usecases/), SET="train.max_trials=3 ..." (overrides for one run), IMAGE=name:tag, EXTRAS="grpc lightgbm", SPARK=1, JOB=1, PYTHON=python3.12\n'
 
 ##@ On this machine
 run: $(ENVIRONMENT) ## Train, judge, register and serve USECASE, from its data to a tested server
@@ -24,8 +26,8 @@ status: ## What is running, and where
 stop: ## Stop every server that was started here
 	@$(call if_started,down)
 
-platform: $(ENVIRONMENT) ## Start the S3 and the MLflow server alone
-	@$(MLOPS) platform up
+add: ## Add PACKAGE=holidays for features.py, here and in the image, or EXTRAS=lightgbm here
+	@$(if $(PACKAGE)$(EXTRAS),,$(error name what to add: make add PACKAGE=holidays, or make add EXTRAS=lightgbm))$(environment)
 
 ##@ On Kubeflow
 compile: $(ENVIRONMENT) ## Write the YAML of every pipeline to pipelines/compiled, for IMAGE
@@ -62,5 +64,7 @@ clean: stop ## Remove all that was made here: the environment, the servers' data
 	@rm -rf .venv .uv .local .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
-$(ENVIRONMENT): pyproject.toml uv.lock
-	@sh .ci/environment
+$(ENVIRONMENT): pyproject.toml uv.lock $(if $(EXTRAS),.extras)
+	@$(environment)
+
+.extras: # is no file: EXTRAS are looked for each time

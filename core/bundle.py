@@ -141,7 +141,7 @@ def load_model(data: bytes) -> Any:
             return skops.io.loads(data, trusted=types)
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
-        cure = f"build the image with EXTRAS='--extra {package}', or `uv sync --extra {package}`"
+        cure = f"build the image with EXTRAS={package}, or `make add EXTRAS={package}`"
         raise UserError(f"the model needs {package}, which is not installed: {cure}") from error
     except Exception as error:  # skops lets through what zipfile, json and the constructors raise
         raise UserError(f"the model file cannot be read ({type(error).__name__}: {error}): register the model again") from error

@@ -51,8 +51,8 @@ def estimator(path: str) -> Any:
     except (ImportError, TypeError, ValueError) as error:
         if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
             raise UserError(
-                f"{path} needs the extra {error.name}, which is not installed: run `uv sync --extra {error.name}`, "
-                f"and build the image with EXTRAS='--extra {error.name}'"
+                f"{path} needs the extra {error.name}, which is not installed: run `make add EXTRAS={error.name}`, "
+                f"and build the image with EXTRAS={error.name}"
             ) from error
         found = None
     if not (inspect.isclass(found) and hasattr(found, "fit") and hasattr(found, "get_params")):

@@ -19,7 +19,7 @@ async def serve(service: Service) -> AsyncIterator[None]:
     try:
         from serving.rpc.server import FLIGHT_SECONDS, start
     except ImportError as error:
-        cure = "install the extra (uv sync --extra grpc), build the image with --build-arg EXTRAS='--extra grpc', or leave out --grpc-port"
+        cure = "install the extra (make add EXTRAS=grpc), build the image with --build-arg EXTRAS=grpc, or leave out --grpc-port"
         raise UserError(f"gRPC cannot be imported ({error}): {cure}") from error
     server = await start(service)
     yield

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,71 @@ def test_an_environment_that_was_cut_off_leaves_no_stamp(checkout: Path) -> None
 
     assert (checkout / ".venv" / "half").exists()
     assert not (checkout / ".venv" / ".synced").exists()
+
+
+FAKE_UV = """#!/bin/sh
+[ "$1" = --version ] && echo "uv 1.0.0" && exit
+echo "$@" >>uv.log
+[ "$1" != sync ] || mkdir -p .venv/bin
+"""
+
+
+@pytest.fixture
+def asked(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Run make in a checkout that has its environment, with a uv in .uv that only notes what it is asked."""
+    for name in ("Makefile", "pyproject.toml", "uv.lock"):
+        shutil.copy(ROOT / name, checkout)
+    (checkout / ".uv" / "bin").mkdir(parents=True)
+    (checkout / ".uv" / "bin" / "uv").write_text(FAKE_UV)
+    (checkout / ".uv" / "bin" / "uv").chmod(0o755)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", ".venv"], cwd=checkout, check=True)
+    (checkout / ".venv" / ".synced").touch()
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")  # without a uv
+    log = checkout / "uv.log"
+
+    def run(*arguments: str) -> list[str]:
+        log.unlink(missing_ok=True)
+        answer = make(*arguments, f"PYTHON={sys.executable}", folder=checkout)
+        assert answer.returncode == 0, answer.stderr
+        return log.read_text().splitlines() if log.exists() else []
+
+    return run
+
+
+def install(checkout: Path, package: str) -> None:
+    (folder,) = (checkout / ".venv").glob("lib/python3*/site-packages")
+    (folder / f"{package}-1.0.dist-info").mkdir()
+    (folder / f"{package}-1.0.dist-info" / "METADATA").write_text(f"Name: {package}\nVersion: 1.0\n")
+
+
+def test_an_extra_that_is_installed_survives_the_next_make(checkout: Path, asked: Callable[..., list[str]]) -> None:
+    assert asked(".venv/.synced") == []
+    (first,) = asked("add", "EXTRAS=lightgbm")
+    install(checkout, "lightgbm")
+    again = asked(".venv/.synced", "EXTRAS=lightgbm")
+    (checkout / "uv.lock").touch()
+    (later,) = asked(".venv/.synced")
+
+    assert first.startswith("sync --locked ")
+    assert re.findall(r"--extra \S+", first) == re.findall(r"--extra \S+", later) == ["--extra lightgbm"]
+    assert again == []
+
+
+def test_a_package_is_added_to_the_lock_before_the_environment(asked: Callable[..., list[str]]) -> None:
+    added, synced = asked("add", "PACKAGE=holidays>=0.5")
+
+    assert re.fullmatch(r"add --no-sync .* holidays>=0\.5", added)
+    assert synced.startswith("sync --locked ")
+    assert "--extra" not in synced
+
+
+def test_nothing_to_add_is_one_sentence(checkout: Path) -> None:
+    shutil.copy(ROOT / "Makefile", checkout)
+
+    answer = make("add", folder=checkout)
+
+    assert answer.returncode == 2
+    assert "name what to add: make add PACKAGE=holidays" in answer.stderr
 
 
 def test_the_hooks_come_from_this_repository_alone() -> None:

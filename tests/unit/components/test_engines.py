@@ -158,7 +158,7 @@ def test_sums_of_floats_depend_on_the_order_and_sums_of_integers_do_not(table: T
 @pytest.mark.parametrize(
     ("code", "sentence"),
     [
-        pytest.param("sys.modules['pyspark'] = None", "spark is configured, but it is not installed: run `uv sync --extra spark`", id="extra"),
+        pytest.param("sys.modules['pyspark'] = None", "spark is configured, but it is not installed: run `make add EXTRAS=spark`", id="extra"),
         pytest.param("os.environ |= {'JAVA_HOME': '/nowhere', 'PATH': '/nowhere'}", "Spark does not start (", id="Java", marks=pytest.mark.extras),
     ],
 )

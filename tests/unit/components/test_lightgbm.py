@@ -88,8 +88,8 @@ def test_without_the_extra_the_config_is_refused_with_the_command(monkeypatch: p
     problems = [problem for problem in code_problems(boosted(), "nowhere") if "estimator" in problem.path]
 
     assert str(refused.value) == (
-        "lightgbm.LGBMClassifier needs the extra lightgbm, which is not installed: run `uv sync --extra lightgbm`, "
-        "and build the image with EXTRAS='--extra lightgbm'"
+        "lightgbm.LGBMClassifier needs the extra lightgbm, which is not installed: run `make add EXTRAS=lightgbm`, "
+        "and build the image with EXTRAS=lightgbm"
     )
     assert [problem.message for problem in problems] == [str(refused.value)]
 
@@ -102,5 +102,5 @@ def test_without_the_extra_a_server_says_what_its_image_lacks(tmp_path: Path, mo
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "lightgbm", None)
 
-    with pytest.raises(UserError, match="the model needs lightgbm, which is not installed: build the image with EXTRAS='--extra lightgbm'"):
+    with pytest.raises(UserError, match="the model needs lightgbm, which is not installed: build the image with EXTRAS=lightgbm"):
         load_model(data)

@@ -64,8 +64,8 @@ def test_without_the_extra_the_server_says_what_to_install(platform: object) -> 
 
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        "error: gRPC cannot be imported (No module named 'grpc'): install the extra (uv sync --extra grpc), "
-        "build the image with --build-arg EXTRAS='--extra grpc', or leave out --grpc-port"
+        "error: gRPC cannot be imported (No module named 'grpc'): install the extra (make add EXTRAS=grpc), "
+        "build the image with --build-arg EXTRAS=grpc, or leave out --grpc-port"
     )
     assert "Traceback" not in done.stderr
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LOOPBACK = "127.0.0.1"
 JAVA = "-Duser.timezone=UTC -XX:+UseSerialGC"
-MISSING = "spark is configured, but it is not installed: run `uv sync --extra spark`, or remove spark from the config"
+MISSING = "spark is configured, but it is not installed: run `make add EXTRAS=spark`, or remove spark from the config"
 NO_START = "Spark does not start ({}): install Java 17 or newer and set JAVA_HOME, or remove spark from the config"
 NO_RIGHTS = "Spark may not make pods in this namespace: put the component k8s/components/spark into the overlay and apply it"
 
