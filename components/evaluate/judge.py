@@ -13,12 +13,12 @@ from components.evaluate.compare import Comparison, compare
 from components.evaluate.golden import choose
 from components.evaluate.page import write
 from components.evaluate.rows import JudgedRows, judged_rows
-from core.bundle import load_model, unpack
+from core.bundle import load_model, plain, unpack
 from core.classes import note
 from core.config import UseCase
 from core.errors import ChampionMissing, UserError
 from core.examples import batches, examples
-from core.metrics import score
+from core.metrics import Predictions, score
 from core.mlflow_api import NotFound
 from core.predict import predict_in_batches
 from core.registry import Version
@@ -79,7 +79,7 @@ def judge(run: Run, table: str, model: str, metrics: str, curves: str, page: str
     answers = judged.of(everywhere)
     values = measured(usecase, "challenger", answers).values
     if not np.isfinite(values[usecase.metric]):
-        raise UserError(f"{usecase.metric} cannot be computed on the test rows: they hold one class only; deliver more data or change the split")
+        raise UserError(f"{usecase.metric} cannot be computed on the {len(answers.truth):,} test rows: {_lacking(usecase, answers)}")
     simple = simple_rivals(usecase, table, judged, answers)
     opponents = [_asked(usecase, table, champion, judged), *simple] if champion and not judged.refusal else simple
     rival = best(usecase, simple) if opponents is simple else opponents[0]
@@ -165,6 +165,15 @@ def _sliced(usecase: UseCase, table: str) -> "pd.DataFrame":
     """Read the columns that the slices are cut by."""
     named = tuple(item for item in inputs(usecase) if item.name in usecase.evaluate.slices)
     return examples(table, usecase, "test", named or inputs(usecase)[:1])[0]
+
+
+def _lacking(usecase: UseCase, answers: Predictions) -> str:
+    """Name the class of which there is no test row."""
+    number = np.bincount(answers.truth.astype(int), minlength=len(answers.classes)) if answers.classes else np.ones(1)
+    if number.all():
+        return "it is no finite number; choose another metric"
+    cure = "deliver more data, change the split" + (" or set split.stratify: true" if usecase.split.by == "random" else "")
+    return f"none has {usecase.target} = {plain(answers.classes[int(number.argmin())])}, at least 1 must; {cure}"
 
 
 def _finite(values: dict[str, float]) -> dict[str, float]:

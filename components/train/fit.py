@@ -1,5 +1,6 @@
 """The search: trials on the training rows, scored on the validation rows. The best is then fitted on both, as `train.refit` says."""
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 NEEDS_EVERY_CLASS = ("roc_auc", "average_precision")
 # What an estimator raises about its parameters or the rows: it costs the trial, not the run
 REFUSALS = (ValueError, ArithmeticError, TypeError, LookupError, AttributeError, NotImplementedError)
+TOO_FEW = re.compile("least populated class|examples for at least one class|number of members in each class")  # in scikit-learn's words
 Publish = Callable[[str, float, dict[str, Any], dict[str, float]], None]
 
 
@@ -115,7 +117,7 @@ def _learn(run: Run, table: str, found: Survey, budget: Budget) -> Learnt:
         budget.rows("all")  # refused now, not after the verdict
     learner = Learner(table, usecase, found, budget)
     trials = search(usecase, learner, min(searched, usecase.train.sample_rows or searched), run.trial)
-    best = _best(usecase, trials)
+    best = _best(usecase, trials, found)
     try:
         pipeline = learner.fit(best.candidate, best.parameters, rows, split)
     except REFUSALS as error:  # a sample may have hidden it
@@ -178,12 +180,24 @@ def _try(usecase: UseCase, learner: Learner, name: str, parameters: dict[str, An
     return (value, "") if np.isfinite(value) else (None, f"its {usecase.title()} is no finite number")
 
 
-def _best(usecase: UseCase, trials: list[Trial]) -> Trial:
+def _best(usecase: UseCase, trials: list[Trial], found: Survey) -> Trial:
     scored = [trial for trial in trials if trial.score is not None]
     if not scored:
-        raise UserError(f"all {len(trials)} trials failed, the first with: {failures(trials).reason}: correct train.candidates")
+        reason = failures(trials).reason
+        raise UserError(f"all {len(trials)} trials failed, the first with: {reason}: {_rare(usecase, found, reason) or 'correct train.candidates'}")
     sign = 1 if usecase.greater_is_better else -1
     return max(scored, key=lambda trial: sign * (trial.score or 0.0))
+
+
+def _rare(usecase: UseCase, found: Survey, reason: str) -> str:
+    """Name the rarest class, with what it lacks, if an estimator could not divide the rows of one; empty if that was not it."""
+    if not found.members or not TOO_FEW.search(reason):
+        return ""
+    rarest = min(found.members, key=lambda value: found.members[value])
+    return (
+        f"the class {usecase.target} = {rarest} has {found.members[rarest]:,} of {found.rows['train']:,} training rows, where the estimator needs "
+        "2 to hold some back and one for each fold of a cross-validation: deliver more of them, or filter the class out in features()"
+    )
 
 
 def fitted_on(usecase: UseCase, rows: int, found: Survey, split: str) -> str:

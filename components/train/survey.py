@@ -20,6 +20,7 @@ class Survey:
         classes: Of each split, in order; empty for a regression.
         distinct: How many texts each categorical column has, about.
         texts: Bytes of all of these texts, about.
+        members: How many training rows each class has.
         spans: The first and the last instant of each split, as text, if the split is by time.
     """
 
@@ -28,6 +29,7 @@ class Survey:
     distinct: dict[str, int]
     texts: int
     spans: dict[str, tuple[str, str]] = field(default_factory=dict)
+    members: dict[Any, int] = field(default_factory=dict)
 
     def count(self, split: str) -> int:
         """How many rows there are of a split, or of several, such as train+validation."""
@@ -60,13 +62,16 @@ def survey(table: str, usecase: UseCase) -> Survey:
             if not rows.get(split):
                 raise UserError(f"there are no {split} rows: deliver more data or change the shares under split")
         classes: dict[str, list[Any]] = {split: [] for split in rows}
+        members: dict[Any, int] = {}
         if usecase.task != "regression":
-            for split, value in connection.execute(f"SELECT DISTINCT split, {target} FROM {source} ORDER BY ALL").fetchall():  # noqa: S608
+            counted = f"SELECT split, {target}, count(*) FROM {source} GROUP BY ALL ORDER BY ALL"  # noqa: S608
+            for split, value, number in connection.execute(counted).fetchall():
                 classes[split].append(value)
+                members |= {value: number} if split == "train" else {}
         distinct, length = {}, 0
         for name in usecase.features.categorical:
             counted = f"SELECT approx_count_distinct({identifier(name)}), coalesce(avg(length({identifier(name)}::VARCHAR)), 0) FROM {source}"  # noqa: S608
             distinct[name], letters = connection.execute(counted).fetchall()[0]
             length += int(distinct[name] * (TEXT + letters))
     spans = {split: span for split, (_, span) in known.items()} if usecase.split.by == "time" else {}
-    return Survey(rows, classes, distinct, length, spans)
+    return Survey(rows, classes, distinct, length, spans, members)

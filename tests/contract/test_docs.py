@@ -186,7 +186,9 @@ def fragments() -> list[str]:
     texts = [text for room in rooms for path in (ROOT / room).rglob("*.py") for text in strings(ast.parse(path.read_text()))]
     shell = re.findall(r"fail ([\"'])(.*)\1", (ROOT / ".ci" / "environment").read_text())
     texts += [re.sub(r"\$\([^)]*\)|\$\{[^}]*\}|\$\w+", HOLE, text) for _, text in shell]
-    pieces = {piece for text in texts for piece in re.split(rf"{HOLE}|\{{[a-z_:,]*\}}", text) if len(piece.strip()) >= LITERAL and " " in piece.strip()}
+    pieces = {
+        piece for text in texts for piece in re.split(rf"{HOLE}|\{{[a-z_:,]*\}}", text) if len(piece.strip()) >= LITERAL and " " in piece.strip()
+    }
     return sorted(pieces, key=len, reverse=True)
 
 

@@ -137,6 +137,23 @@ def test_a_choice_may_hold_lists_and_mappings_without_a_warning(tmp_path: Path) 
     assert {trial.parameters["class_weight"] is None for trial in _trials(run, tmp_path)} == {True, False}
 
 
+def test_a_class_too_rare_for_the_estimator_is_named_with_its_count(tmp_path: Path) -> None:
+    stopping = {
+        "estimator": "sklearn.ensemble.HistGradientBoostingClassifier",
+        "parameters": {"early_stopping": True},
+        "preprocessing": {"categorical": "ordinal"},
+    }
+    columns = small.columns("binary")
+    split = list(columns["split"])
+    others = [row for row, name in enumerate(split) if name != "train"]
+    rare = {split.index("train"), *(row for place, row in enumerate(others) if place % 4 < 2)}
+    table = columns | {"answer": [int(row in rare) for row in range(len(split))]}
+    usecase = small.usecase(train__candidates={"boosting": stopping}, train__max_trials=1)
+
+    with pytest.raises(UserError, match=r"the class answer = 1 has 1 of 360 training rows, .*: deliver more of them, or filter the class out"):
+        fit(Run("train", usecase), small.written(tmp_path / "table.parquet", table), str(tmp_path / "m"), str(tmp_path / "p"))
+
+
 @pytest.mark.parametrize(
     ("columns", "sentence"),
     [
