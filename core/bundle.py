@@ -13,6 +13,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Literal
 
 from core.errors import UserError
+from core.fields import DIALECT, Dialect
 from core.trusted_types import TRUSTED
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class Manifest:
     versions: dict[str, str]
     example: dict[str, Value] = field(default_factory=dict)
     positive: Label | None = None
+    dialect: Dialect = DIALECT  # how requests in CSV write their values
 
 
 @dataclass(frozen=True)
@@ -236,7 +238,8 @@ def _manifest(document: dict[str, Any]) -> Manifest:
     inputs = tuple(Input(**item) for item in document["inputs"])
     outputs = tuple(Output(**item) for item in document["outputs"])
     classes = None if document["classes"] is None else tuple(document["classes"])
-    return Manifest(**{**document, "inputs": inputs, "outputs": outputs, "classes": classes})
+    dialect = Dialect.of(document.get("dialect", {}))
+    return Manifest(**{**document, "inputs": inputs, "outputs": outputs, "classes": classes, "dialect": dialect})
 
 
 def _json(document: dict[str, Any]) -> bytes:

@@ -6,11 +6,12 @@ A source says what to read. Where its server is and who may read there comes fro
 import hashlib
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from core.csvoptions import DEFAULT, Csv
 from core.errors import QUERY, shown
 from core.frozen import Bytes, Frozen
 
@@ -65,8 +66,28 @@ def without_secrets(address: Any) -> Any:
 Address = Annotated[str, BeforeValidator(without_secrets)]
 Format = Literal["csv", "jsonl", "parquet", "avro"]
 ByName = Annotated[Format | None, Field(default=None, description="Of the files; by their names if left out. gzip and zstd are undone by the name.")]
+Options = Annotated[Csv, Field(description="How CSV files write their values.")]
+COMPRESSED = (".gz", ".zst")
+ALIASES = {"json": "jsonl", "ndjson": "jsonl"}
 Since = Annotated[bool, Field(default=False, description="Read only what is new since the last run that succeeded.")]
 Qualified = Annotated[str, Field(pattern=r'^([^."\x00]+|"([^"\x00]|"")+")(\.([^."\x00]+|"([^"\x00]|"")+"))?$')]
+
+
+def format_of(name: str) -> str:
+    """Return the format that a file's name tells, in whatever case it is written: its ending, without that of a compression."""
+    path = Path(name.lower())
+    kind = ALIASES.get(path.suffix[1:], path.suffix[1:])
+    if path.suffix in COMPRESSED:
+        kind = format_of(path.stem)
+        return kind if kind in ("csv", "jsonl") else ""
+    return kind
+
+
+def _has_csv(source: Any) -> Any:
+    kind = source.format or format_of(source.address)
+    if source.csv != DEFAULT and kind != "csv" and kind in get_args(Format):
+        raise ValueError(f"csv: the options are for CSV, these files are {kind}: remove them")
+    return source
 
 
 class FileSource(Frozen):
@@ -75,6 +96,8 @@ class FileSource(Frozen):
     kind: Literal["file"]
     path: Below = Field(min_length=1, description="A path or a glob, below the use case's folder.")
     format: ByName
+    csv: Options = DEFAULT
+    _fits = model_validator(mode="after")(_has_csv)
 
     @property
     def address(self) -> str:
@@ -88,8 +111,10 @@ class HttpsSource(Frozen):
     kind: Literal["https"]
     url: Address = Field(pattern=r"^https://[^/@\s]+(/\S*)?$", description="Its address. A name and password for it come from ~/.netrc.")
     format: ByName
+    csv: Options = DEFAULT
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$", description="The checksum that the file must have.")
     max_size: Bytes = Field(default="10GB", description="Greatest size allowed.")
+    _fits = model_validator(mode="after")(_has_csv)
 
     @property
     def address(self) -> str:
@@ -106,7 +131,9 @@ class S3Source(Frozen):
         description="s3://bucket/key, s3://bucket/prefix/ with its slash, a glob (** goes through folders), or the manifest.json of a dataset.",
     )
     format: ByName
+    csv: Options = DEFAULT
     incremental: Since
+    _fits = model_validator(mode="after")(_has_csv)
 
     @property
     def address(self) -> str:
@@ -213,5 +240,6 @@ def _spelt_out(given: Any) -> Any:
     raise PydanticCustomError("address", f"{shown(given)} is of no known kind: write {known} or a path beside the config")
 
 
+Files = FileSource | HttpsSource | S3Source
 Kind = FileSource | HttpsSource | S3Source | PostgresqlSource | KafkaSource
 Source = Annotated[Annotated[Kind, Field(discriminator="kind")], BeforeValidator(_spelt_out, json_schema_input_type=str | Kind)]

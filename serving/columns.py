@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from core.bundle import Input
 from core.engines import Column, Columns
+from core.fields import DIALECT, Dialect, Reader
 from serving.errors import RequestError, bad
 
 EXPECTED = {"FP64": "a number", "BYTES": "a string"}
@@ -27,8 +28,10 @@ TEXTS: Kinds = frozenset({str, type(None)})
 class Schema:
     """The columns of a model, and what may be in them."""
 
-    def __init__(self, inputs: Sequence[Input]) -> None:
+    def __init__(self, inputs: Sequence[Input], dialect: Dialect = DIALECT) -> None:
         self.inputs = tuple(inputs)
+        self.reader = Reader(dialect)
+        self.parsers = {item.name: self.reader.texts if item.datatype == "BYTES" else self.reader.numbers for item in inputs}
         self.names = [item.name for item in inputs]
         self.datatypes = {item.name: item.datatype for item in inputs}
         self.places = {name: place for place, name in enumerate(self.names)}

@@ -51,7 +51,7 @@ def load(version: Version) -> Model:
     """
     bundle = unpack(read(version.uri), version.digest)
     try:
-        model = Model(version, bundle.manifest, bundle.golden, load_engine(bundle), Schema(bundle.manifest.inputs))
+        model = Model(version, bundle.manifest, bundle.golden, load_engine(bundle), Schema(bundle.manifest.inputs, bundle.manifest.dialect))
         wrong = replay(model)
     except UserError:
         raise

@@ -6,13 +6,14 @@ from functools import cached_property
 from pathlib import Path
 
 from components.extract.delivery import Delivery, Request
+from core.csvoptions import DEFAULT, Csv
 from core.errors import UserError
 from core.featurecode import FOLDER
-from core.sources import Kind
+from core.sources import Files, Kind
 from core.tables import literal
 
 FILE = "extract:file"  # the column that tells of which file a row is
-CONVERTED = ".converted"  # the folder of Parquet that was made of other files
+CONVERTED = ".converted"  # the folder of what was made of files that DuckDB cannot read
 MOST = 10_000  # columns
 
 
@@ -54,6 +55,11 @@ class Batch:
                 raise self.refusal(f"lies in partitions of {_listed(other)}, others in those of {_listed(first)}: deliver one layout", file)
         return list(first)
 
+    @property
+    def csv(self) -> Csv:
+        """How the source writes CSV."""
+        return self.source.csv if isinstance(self.source, Files) else DEFAULT
+
     def options(self) -> str:
         """Return what is asked of each of DuckDB's readers: partitions as text, and of which file a row is."""
         return f"hive_partitioning = {bool(self.partitions)}, hive_types_autocast = false, filename = {literal(FILE)}"
@@ -72,9 +78,18 @@ class Batch:
                 what = f"the column {same[0]} twice" if len(same) == 1 else f"columns that differ in case only ({', '.join(same)})"
                 raise self.refusal(f"has {what}: rename one", file)
 
+    def converted(self, file: Path) -> Path:
+        """Return where a copy of a file lies that was made for DuckDB: its partitions stay in its path."""
+        path = self.request.folder / CONVERTED / self.relative(file) / "rows"
+        path.parent.mkdir(parents=True)
+        return path
+
     def relative(self, file: Path) -> str:
         """Return a file's name below the folder in which the delivery lies."""
-        roots = (self.request.folder / CONVERTED, self.request.folder, FOLDER / self.request.usecase)
+        copies = self.request.folder / CONVERTED
+        if file.is_relative_to(copies):
+            return file.parent.relative_to(copies).as_posix()
+        roots = (self.request.folder, FOLDER / self.request.usecase)
         return next((file.relative_to(root).as_posix() for root in roots if file.is_relative_to(root)), file.name)
 
 

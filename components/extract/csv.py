@@ -1,7 +1,6 @@
 """CSV: a header, then rows of as many fields, all read as text."""
 
 import csv
-import io
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,11 +9,12 @@ import duckdb
 from components.extract.batch import Batch
 from components.extract.text import LONGEST, check, compression
 from components.extract.values import Relation
+from core.csvtext import header
 from core.errors import UserError
+from core.fields import PLAIN
 from core.tables import literal, path_literal
 
-MISSING = ("", "NA")
-DELIMITERS = ",;\t|"
+TITLES = 20  # lines among which the names are looked for
 COUNTED = 1000  # rows that are told one by one
 REJECTED = {
     "MISSING COLUMNS": "have too few fields",
@@ -24,10 +24,11 @@ REJECTED = {
 
 
 class Header(NamedTuple):
-    """A file's first line."""
+    """A file's line of names, and how DuckDB finds it."""
 
     names: tuple[str, ...]
     delimiter: str
+    skipped: int  # lines before it
     compression: str
 
 
@@ -47,7 +48,7 @@ def relation(connection: duckdb.DuckDBPyConnection, batch: Batch) -> Relation:  
             f"has none of the columns {wanted}, its first line is {', '.join(columns)[:100]}: put the header there, or correct the contract"
         )
     sql = " UNION ALL BY NAME ".join(f"(FROM {reader})" for reader in readers.values())
-    return Relation(f"({sql})", columns, frozenset(columns))
+    return Relation(f"({sql})", columns, dict.fromkeys(columns, batch.csv.dialect) | dict.fromkeys(batch.partitions, PLAIN))
 
 
 def refusal(connection: duckdb.DuckDBPyConnection, batch: Batch, error: duckdb.Error) -> UserError | None:
@@ -78,28 +79,46 @@ def _readers(batch: Batch) -> dict[Header, str]:
 
 
 def _header(batch: Batch, file: Path, beginning: bytes) -> Header:
-    """Read the first line; the delimiter is the one that cuts it into the most names."""
+    """Read the line of names, and how the fields are separated."""
     text = beginning.decode("utf-8-sig", errors="ignore")  # a block may end within a sign
     if not text.strip():
         raise batch.refusal("is empty, it has not even a header: deliver it again", file)
     try:
-        found = {sign: next(csv.reader(io.StringIO(text, newline=""), delimiter=sign)) for sign in DELIMITERS}
+        found = header(text, batch.csv.dialect, batch.csv.skip)
     except csv.Error as error:
         raise batch.refusal(f"has no header that can be read ({error}): correct its first line", file) from error
-    delimiter = max(DELIMITERS, key=lambda sign: len(found[sign]))
-    if not any(found[delimiter]):
+    if not any(found.names):
         raise batch.refusal("has no header, its first line is empty: put the names of the columns there", file)
-    names = tuple(name or f"column{number}" for number, name in enumerate(found[delimiter]))
+    if title := _title(batch, text, found.names):
+        raise batch.refusal(title, file)
+    names = tuple(name or f"column{number}" for number, name in enumerate(found.names))
     batch.check_names(list(names), file)
-    return Header(names, delimiter, compression(file))
+    return Header(names, found.delimiter, found.skipped, compression(file))
+
+
+def _title(batch: Batch, text: str, names: tuple[str, ...]) -> str:
+    """Say which line has the names, if the first one is a title: it has none of the contract's, or one field where others have more."""
+    promised = batch.request.contract.columns.keys() - set(batch.partitions)
+    if promised & set(names) or (len(names) > 1 and not promised):
+        return ""
+    first = batch.csv.skip
+    for skip in range(first + 1, first + 1 + TITLES):
+        try:
+            below = header(text, batch.csv.dialect, skip).names
+        except (csv.Error, StopIteration):
+            return ""
+        if promised & set(below) or (not promised and len(below) > 1):
+            cure = f"add csv: {{skip: {skip}}} to sources.{batch.request.name}"
+            return f"begins with {', '.join(names)[:40]!r}, line {skip + 1} seems to have the names: {cure}"
+    return ""
 
 
 def _reader(batch: Batch, header: Header, files: list[Path]) -> str:
     listed = ", ".join(map(path_literal, files))
     columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in header.names)
-    missing = ", ".join(literal(sign) for sign in MISSING)
+    missing = ", ".join(map(literal, ("", *batch.csv.missing)))
     return (
-        f"read_csv([{listed}], auto_detect = false, header = true, delim = {literal(header.delimiter)}, quote = '\"', escape = '\"', "
-        f"columns = {{{columns}}}, nullstr = [{missing}], strict_mode = true, compression = {literal(header.compression)}, "
-        f"max_line_size = {LONGEST}, buffer_size = {2 * LONGEST}, {batch.options()})"
+        f"read_csv([{listed}], auto_detect = false, header = true, skip = {header.skipped}, delim = {literal(header.delimiter)}, quote = '\"', "
+        f"escape = '\"', columns = {{{columns}}}, nullstr = [{missing}], allow_quoted_nulls = false, strict_mode = true, "
+        f"compression = {literal(header.compression)}, max_line_size = {LONGEST}, buffer_size = {2 * LONGEST}, {batch.options()})"
     )

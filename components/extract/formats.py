@@ -9,11 +9,12 @@ from typing import NamedTuple
 import duckdb
 
 from components.extract import csv, jsonl, parquet, values
-from components.extract.batch import CONVERTED, Batch
+from components.extract.batch import Batch
 from components.extract.delivery import Delivery, Request
-from components.extract.text import COMPRESSION, check_kind
+from components.extract.text import check_kind, in_utf8
+from core.csvoptions import DEFAULT
 from core.errors import UserError, first_line
-from core.sources import FileSource, HttpsSource, Kind, S3Source
+from core.sources import Files, Kind, format_of
 from core.tables import columns, connect, literal, path_literal, without_room
 
 
@@ -31,8 +32,6 @@ READERS = {
     "avro": Reader(parquet.relation, parquet.refusal),  # once it was made Parquet
 }
 AVRO = b"Obj\x01"
-COMPRESSED = ("csv", "jsonl")  # the others are by themselves
-ALIASES = {"json": "jsonl", "ndjson": "jsonl"}
 
 
 @dataclass(frozen=True)
@@ -43,18 +42,21 @@ class Table:
     columns: dict[str, str]  # DuckDB's type of each
 
 
-def named(source: FileSource | HttpsSource | S3Source, request: Request, names: list[str]) -> str:
+def named(source: Files, request: Request, names: list[str]) -> str:
     """Return the format of files: the one that the config says, else the one that all their names tell.
 
     Raises:
         UserError: Their names tell none, or several.
     """
-    found = {source.format or _told(name) for name in names}
+    found = {source.format or format_of(name) for name in names}
     if len(found) > 1 or not found <= READERS.keys():
         known = ", ".join(f".{kind}" for kind in READERS)
         cure = f"correct sources.{request.name} or name the format"
         raise UserError(f"source {request.name}: {source.address} names files of other kinds than one of {known}: {cure}")
-    return found.pop()
+    kind = found.pop()
+    if kind != "csv" and source.csv != DEFAULT:
+        raise UserError(f"source {request.name}: {source.address} names files of {kind}, but has options of csv: remove these")
+    return kind
 
 
 def write(source: Kind, request: Request, delivery: Delivery, target: Path) -> Table:
@@ -69,21 +71,13 @@ def write(source: Kind, request: Request, delivery: Delivery, target: Path) -> T
             raise batch.refusal("may not be read by this user: change its permissions", file)
     if delivery.format == "avro":
         batch = replace(batch, delivery=replace(delivery, files=[_converted(batch, file) for file in delivery.files]))
+    elif delivery.format in ("csv", "jsonl"):
+        batch = replace(batch, delivery=replace(delivery, files=[in_utf8(batch, file) for file in delivery.files]))
     try:
         with connect(request.memory) as connection:
             return _write(connection, batch, target)
     except duckdb.Error as error:  # of damaged Parquet, also the class of all
         raise batch.damaged(first_line(error)) from error
-
-
-def _told(name: str) -> str:
-    """Return the format that a file's name tells, in whatever case it is written."""
-    path = Path(name.lower())
-    kind = ALIASES.get(path.suffix[1:], path.suffix[1:])
-    if path.suffix in COMPRESSION:
-        kind = _told(path.stem)
-        return kind if kind in COMPRESSED else ""
-    return kind
 
 
 def _converted(batch: Batch, file: Path) -> Path:
@@ -94,8 +88,7 @@ def _converted(batch: Batch, file: Path) -> Path:
         beginning = stream.read(1000)
     if not beginning.startswith(AVRO):
         check_kind(batch, file, beginning)
-    target = batch.request.folder / CONVERTED / batch.relative(file) / "rows.parquet"
-    target.parent.mkdir(parents=True)
+    target = batch.converted(file)
     try:
         to_parquet(file, target)
     except ValueError as error:

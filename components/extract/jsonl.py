@@ -9,6 +9,7 @@ from components.extract.batch import Batch
 from components.extract.text import LONGEST, check, compression
 from components.extract.values import Relation
 from core.errors import UserError
+from core.fields import PLAIN
 from core.tables import literal, path_literal
 
 MALFORMED = re.compile(r'^.*?Malformed JSON in file "(.*)", at byte \d+ in line (\d+): ([^.]*)', re.DOTALL)
@@ -30,7 +31,7 @@ def relation(connection: duckdb.DuckDBPyConnection, batch: Batch) -> Relation:
     promised = batch.request.contract.columns
     nested = frozenset(name for name in found if name in promised and promised[name].type == "string") - set(batch.partitions)
     named = ", ".join(f"{literal(name)}: '{'JSON' if name in nested else 'VARCHAR'}'" for name in columns if name not in batch.partitions)
-    return Relation(_readers(batch, f"records = true, columns = {{{named}}}"), columns, frozenset(columns), nested)
+    return Relation(_readers(batch, f"records = true, columns = {{{named}}}"), columns, dict.fromkeys(columns, PLAIN), nested)
 
 
 def refusal(connection: duckdb.DuckDBPyConnection, batch: Batch, error: duckdb.Error) -> UserError | None:  # noqa: ARG001

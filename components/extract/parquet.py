@@ -8,6 +8,7 @@ from components.extract.batch import Batch
 from components.extract.text import check_kind
 from components.extract.values import Relation
 from core.errors import UserError
+from core.fields import PLAIN
 from core.tables import path_literal
 
 SIGN = b"PAR1"
@@ -27,7 +28,7 @@ def relation(connection: duckdb.DuckDBPyConnection, batch: Batch) -> Relation:
     listed = f"[{', '.join(map(path_literal, batch.delivery.files))}]"
     columns = _checked(batch, _schemas(connection, listed))
     names = [*(name for name in columns if name not in batch.partitions), *batch.partitions]
-    return Relation(f"read_parquet({listed}, union_by_name = true, {batch.options()})", names, frozenset(batch.partitions))
+    return Relation(f"read_parquet({listed}, union_by_name = true, {batch.options()})", names, dict.fromkeys(batch.partitions, PLAIN))
 
 
 def refusal(connection: duckdb.DuckDBPyConnection, batch: Batch, error: duckdb.Error) -> UserError | None:  # noqa: ARG001

@@ -5,9 +5,10 @@ It reads a zstd file that is cut off, a gzip file whose checksum is wrong, and N
 
 import codecs
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from components.extract.batch import Batch
+from core.csvtext import MARK
 from core.errors import UserError, first_line
 
 COMPRESSION = {".gz": "gzip", ".zst": "zstd"}
@@ -55,7 +56,48 @@ def check_kind(batch: Batch, file: Path, beginning: bytes) -> None:
     what = next((what for sign, what in BEGINNINGS.items() if beginning.startswith(sign) or start.startswith(sign)), None)
     if what:
         kind = batch.delivery.format
-        raise batch.refusal(f"is {what}, no {kind}: {CURES.get(what, f'deliver it as {kind} or correct sources.{batch.request.name}')}", file)
+        cure = CURES.get(what, f"deliver it as {kind} or correct sources.{batch.request.name}")
+        option = _option(batch, "utf-16") if what == "UTF-16 text" else ""
+        raise batch.refusal(f"is {what}, no {kind}: {cure}{option}", file)
+
+
+def in_utf8(batch: Batch, file: Path) -> Path:
+    """Return a file, or a copy in the form that DuckDB reads: UTF-8, plain, with no byte order mark but one of CSV.
+
+    Raises:
+        UserError: It is not in the encoding that the source names.
+    """
+    encoding = codecs.lookup(batch.csv.encoding).name
+    try:
+        with opened(file) as stream:
+            beginning = stream.read(BLOCK)
+            marks = 1 if batch.delivery.format == "csv" else 0
+            if encoding == "utf-8" and not beginning.startswith(codecs.BOM_UTF8 * (marks + 1)):
+                return file
+            target = batch.converted(file)
+            with target.open("w", encoding="utf-8", newline="") as copy:
+                _decode(batch, file, stream, beginning, copy)
+            return target
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        return file  # it is damaged, which `check` says
+
+
+def _decode(batch: Batch, file: Path, stream: Any, block: bytes, copy: TextIO) -> None:
+    decoder = codecs.getincrementaldecoder(batch.csv.encoding)()
+    line, is_begun = 1, False
+    try:
+        while block:
+            text = decoder.decode(block)
+            line += text.count("\n")
+            text = text if is_begun else text.lstrip(MARK)
+            is_begun = is_begun or bool(text)
+            copy.write(text)
+            block = stream.read(BLOCK)
+        copy.write(decoder.decode(b"", final=True))
+    except UnicodeError as error:
+        raise batch.refusal(f"line {line:,} or one behind it is not {batch.csv.encoding}: correct csv.encoding of the source", file) from error
 
 
 def check(batch: Batch, file: Path) -> bytes:
@@ -107,4 +149,10 @@ def _check_block(batch: Batch, file: Path, block: bytes, line: int, decoder: cod
 
 
 def _not_utf8(batch: Batch, file: Path, line: int) -> UserError:
-    return batch.refusal(f"line {line:,} is not UTF-8: save it as UTF-8", file)
+    return batch.refusal(f"line {line:,} is not UTF-8: save it as UTF-8{_option(batch, 'cp1252')}", file)
+
+
+def _option(batch: Batch, encoding: str) -> str:
+    """Say which line of the config reads a CSV file as it is."""
+    name = batch.request.name
+    return f", or set its encoding, such as csv: {{encoding: {encoding}}}, in sources.{name}" if batch.delivery.format == "csv" else ""

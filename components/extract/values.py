@@ -1,7 +1,4 @@
-"""Text as values of the contract's types: what is taken, and what is said of what is not.
-
-DuckDB's own casts take more than a user means: 1.5 becomes the integer 2, 1_000 and 0x1F are numbers, a zone is dropped.
-"""
+"""Text as values of the contract's types: `core.fields` says what is taken, this module what is said of what is not."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,33 +9,11 @@ import duckdb
 
 from components.extract.batch import FILE, Batch
 from core.errors import UserError
+from core.fields import DIALECT, TYPES, Dialect, missing_sql, value_sql
 from core.tables import identifier, literal
 
 SHOWN = 40  # characters of an example
-VALUE = "@"  # in the expressions below
 REFUSED = "extract: a value is not of its type"  # what DuckDB raises: then the values are counted
-DAY, CLOCK, ZONE = "[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}", "[0-9]{1,2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,9})?)?", " ?(Z|UTC|[+-][0-9]{2}(:?[0-9]{2})?)"
-TAKEN = {  # each null for what is no such value; first what is usual, since a regular expression costs more
-    "integer": """CASE WHEN TRY_CAST(@ AS BIGINT)::VARCHAR = @ THEN TRY_CAST(@ AS BIGINT)
-        WHEN regexp_full_match(trim(@), '[+-]?[0-9]+([.]0*)?') THEN TRY_CAST(@ AS BIGINT) END""",
-    "number": """CASE WHEN isfinite(TRY_CAST(@ AS DOUBLE)) AND NOT contains(@, '_') THEN TRY_CAST(@ AS DOUBLE)
-        WHEN lower(trim(@)) = 'nan' THEN 'nan'::DOUBLE END""",
-    "boolean": "TRY_CAST(trim(@) AS BOOLEAN)",
-    "date": f"""CASE WHEN length(@) = 10 AND TRY_CAST(@ AS DATE)::VARCHAR = @ THEN TRY_CAST(@ AS DATE)
-        WHEN regexp_full_match(trim(@), '{DAY}([T ]0?0:00(:00([.]0*)?)?)?') THEN TRY_CAST(@ AS DATE) END""",
-    "timestamp": f"CASE WHEN regexp_full_match(trim(@), '{DAY}([T ]{CLOCK})?') THEN TRY_CAST(@ AS TIMESTAMP) END",
-    "zoned": f"CASE WHEN regexp_full_match(trim(@), '{DAY}[T ]{CLOCK}{ZONE}') THEN TRY_CAST(@ AS TIMESTAMPTZ) END",
-    "string": "@",
-}
-TYPES = {
-    "integer": "BIGINT",
-    "number": "DOUBLE",
-    "boolean": "BOOLEAN",
-    "date": "DATE",
-    "timestamp": "TIMESTAMP",
-    "zoned": "TIMESTAMPTZ",
-    "string": "VARCHAR",
-}
 CURES = {
     "integer": "write whole numbers of at most 64 bits without separators",
     "number": "write numbers such as 1234.5, without separators of thousands",
@@ -46,6 +21,13 @@ CURES = {
     "date": "write dates such as 2013-12-31",
     "timestamp": "write times such as 2013-12-31T23:59:00Z",
     "string": "write text, no objects or lists",
+}
+OPTIONS = {  # of CSV, that may help instead
+    "integer": "csv.missing or csv.thousands",
+    "number": "csv.missing, csv.decimal or csv.thousands",
+    "boolean": "csv.missing",
+    "date": "csv.missing or csv.date_format",
+    "timestamp": "csv.missing or csv.date_format",
 }
 OTHER_ZONE = {"timestamp": ("zoned", "have a time zone, the first has none"), "zoned": ("timestamp", "have no time zone, the first has one")}
 ROW = "extract:row"
@@ -57,8 +39,9 @@ class Relation:
 
     sql: str  # what stands after FROM
     columns: list[str]
-    texts: frozenset[str]  # of these the values are text, to be taken as the contract says
+    texts: dict[str, Dialect]  # the columns whose values are text, to be taken as the contract says, and how each writes them
     json: frozenset[str] = frozenset()  # of these they are JSON, so that an object is told from a text
+    nulls: frozenset[str] = frozenset()  # of these the file knows no type: they have no values
 
 
 class Check(NamedTuple):
@@ -73,7 +56,7 @@ class Check(NamedTuple):
 def select(connection: duckdb.DuckDBPyConnection, batch: Batch, relation: Relation) -> str:
     """Return the SELECT that makes a relation's text the contract's types; it raises for a value that is not of its type."""
     kinds = _kinds(connection, batch, relation)
-    made = ", ".join(f"{_strict(relation, name, kinds.get(name))} AS {identifier(name)}" for name in relation.columns)
+    made = ", ".join(f"{_strict(batch, relation, name, kinds.get(name))} AS {identifier(name)}" for name in relation.columns)
     return f"SELECT {made} FROM {relation.sql}"  # noqa: S608
 
 
@@ -94,40 +77,59 @@ def refusal(connection: duckdb.DuckDBPyConnection, batch: Batch, relation: Relat
 def _kinds(connection: duckdb.DuckDBPyConnection, batch: Batch, relation: Relation) -> dict[str, str]:
     """Return what each column of text shall be; of times, the first tells whether they have a zone."""
     kinds = {name: column.type for name, column in batch.request.contract.columns.items() if name in relation.texts}
-    return {name: _zone(connection, relation, name) if kind == "timestamp" else kind for name, kind in kinds.items()}
+    return {name: _zone(connection, batch, relation, name) if kind == "timestamp" else kind for name, kind in kinds.items()}
 
 
-def _zone(connection: duckdb.DuckDBPyConnection, relation: Relation, name: str) -> str:
+def _zone(connection: duckdb.DuckDBPyConnection, batch: Batch, relation: Relation, name: str) -> str:
     column = identifier(name)
-    first = f"SELECT {column} FROM {relation.sql} WHERE {column} IS NOT NULL LIMIT 1"  # noqa: S608
-    found = connection.execute(f"SELECT {TAKEN['zoned'].replace(VALUE, column)} IS NOT NULL FROM ({first})").fetchall()  # noqa: S608
+    is_value = f"NOT {missing_sql('zoned', column, relation.texts[name])}"
+    first = f"SELECT {column} FROM {relation.sql} WHERE {is_value} LIMIT 1"  # noqa: S608
+    zoned = value_sql("zoned", column, relation.texts[name], _date_format(batch, name))
+    found = connection.execute(f"SELECT {zoned} IS NOT NULL FROM ({first})").fetchall()  # noqa: S608
     return "zoned" if found and found[0][0] else "timestamp"
 
 
-def _strict(relation: Relation, name: str, kind: str | None) -> str:
+def _strict(batch: Batch, relation: Relation, name: str, kind: str | None) -> str:
     text = identifier(name)
-    if kind is None or (kind == "string" and name not in relation.json):
+    if name in relation.nulls:
+        promised = batch.request.contract.columns.get(name)
+        return f"{text}::{TYPES[promised.type if promised else 'string']}"
+    if name not in relation.texts:
         return text
-    return f"CASE WHEN {text} IS NOT NULL THEN coalesce({_taken(relation, name, kind)}, error({literal(REFUSED)})::{TYPES[kind]}) END"
+    if name not in relation.json and kind in (None, "string"):
+        return value_sql("string", text, relation.texts[name])
+    kind, dialect = kind or "string", relation.texts[name]
+    value, error = _taken(batch, relation, name, kind), f"error({literal(REFUSED)})::{TYPES[kind]}"
+    if dialect.missing in ((), DIALECT.missing):  # none of which is a value: look for them where there is none, which is faster
+        return f"CASE WHEN {text} IS NOT NULL THEN coalesce({value}, CASE WHEN NOT {missing_sql(kind, text, dialect)} THEN {error} END) END"
+    return f"CASE WHEN NOT {missing_sql(kind, text, dialect)} THEN coalesce({value}, {error}) END"
 
 
-def _taken(relation: Relation, name: str, kind: str) -> str:
+def _taken(batch: Batch, relation: Relation, name: str, kind: str) -> str:
     if name in relation.json:
         return f"CASE WHEN left({identifier(name)}::VARCHAR, 1) NOT IN ('{{', '[') THEN {identifier(name)} ->> '$' END"
-    return TAKEN[kind].replace(VALUE, identifier(name))
+    return value_sql(kind, identifier(name), relation.texts[name], _date_format(batch, name))
+
+
+def _date_format(batch: Batch, name: str) -> str:
+    return "" if name in batch.partitions else batch.csv.date_format or ""
 
 
 def _checks(batch: Batch, relation: Relation, kinds: dict[str, str]) -> Iterator[Check]:
     for name, kind in kinds.items():
-        column = identifier(name)
-        wrong = f"{column} IS NOT NULL AND {_taken(relation, name, kind)} IS NULL"
+        column, dialect = identifier(name), relation.texts[name]
+        if kind == "string" and name not in relation.json:
+            continue
+        wrong = f"NOT {missing_sql(kind, column, dialect)} AND {_taken(batch, relation, name, kind)} IS NULL"
         if kind in OTHER_ZONE:
             other, words = OTHER_ZONE[kind]
-            mixed = f"{_taken(relation, name, other)} IS NOT NULL"
+            mixed = f"{_taken(batch, relation, name, other)} IS NOT NULL"
             yield Check(name, f"{wrong} AND {mixed}", column, f"{words} ({{}}): write all times with a zone, or none")
             wrong = f"{wrong} AND NOT {mixed}"
         promised = "timestamp" if kind == "zoned" else kind
-        cure = f"{CURES[promised]}, or correct contract.{batch.request.name}.columns.{name}.type"
+        has_options = batch.delivery.format == "csv" and name not in batch.partitions
+        options = f", set {OPTIONS[promised]} of sources.{batch.request.name}," if has_options else ","
+        cure = f"{CURES[promised]}{options} or correct contract.{batch.request.name}.columns.{name}.type"
         yield Check(name, wrong, column, f"are no {promised} ({{}}): {cure}")
 
 

@@ -15,10 +15,12 @@ from core.bundle import Bundle, Golden, Input, Manifest, Output, differences, di
 from core.classes import note, positive
 from core.codecheck import EXTRAS
 from core.config import UseCase
+from core.csvoptions import shared_dialect
 from core.engines import OnnxEngine, ScikitLearnEngine, load_engine
 from core.errors import UserError
 from core.examples import examples
 from core.fitted import write_fitted
+from core.sources import Files
 from core.storage import write as store
 from core.tables import inputs
 from core.tracking import Run, identity, notes, run_id, steps
@@ -84,6 +86,7 @@ def served_form(usecase: UseCase, pipeline: Any, golden: Golden) -> Bundle:
         tuple(classes) if classes else None,
         versions,
         positive=positive(usecase, classes) if usecase.task == "binary" and classes else None,
+        dialect=shared_dialect(source.csv for source in usecase.sources.values() if isinstance(source, Files)),
     )
     return Bundle(manifest, golden, dump_model(pipeline))
 

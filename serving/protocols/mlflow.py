@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Callable
 from typing import Any
 
 import orjson
 
-from core.bundle import Input
+from core.csvtext import MARK, header
+from core.csvtext import rows as table_rows
 from core.engines import Answers, Columns
+from core.fields import UTF_8, Refused
 from serving.body import CSV, JSON, content_type, parse_json
 from serving.columns import SEEN, Schema
 from serving.errors import RequestError, bad
@@ -103,36 +104,46 @@ def _inputs(document: Any, schema: Schema) -> Columns:
 
 
 def _csv(body: bytes, schema: Schema) -> Columns:
-    """Read a table with a line of names; an empty field is a missing value."""
-    try:
-        lines = list(csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True))
-    except (UnicodeDecodeError, csv.Error) as problem:
-        raise bad(f"the body is not CSV in UTF-8: {problem}") from problem
-    if not lines:
+    """Read a table with a line of names, as training reads the files of its source."""
+    dialect = schema.reader.dialect
+    text = _text(body, dialect.encoding)
+    if not text:
         raise bad("the body is empty: send a line of column names and a line a row")
-    names, rows = lines[0], [line for line in lines[1:] if line]
-    for number, row in enumerate(rows):
-        if len(row) != len(names):
-            raise bad(f"row {number}: {len(row)} values for {len(names)} columns ({', '.join(names)})")
-    if len(set(names)) != len(names):
-        raise bad(f"column {next(name for name in names if names.count(name) > 1)} is named twice")
-    columns = dict(zip(names, zip(*rows, strict=True) if rows else ((),) * len(names), strict=True))
-    inputs = {item.name: item for item in schema.inputs}
-    return schema.from_columns({name: [_field(inputs.get(name), row, text) for row, text in enumerate(column)] for name, column in columns.items()})
-
-
-def _field(item: Input | None, row: int, text: str) -> float | str | None:
-    if text == "":
-        return None
-    if item is None or item.datatype == "BYTES":
-        return text
     try:
-        number = float(text)
-    except ValueError:
-        number = float("inf")
-    if number in (float("inf"), -float("inf")):
-        raise bad(f"row {row}, column {item.name}: expected a finite number or nothing, got a string")
-    return number
+        names, delimiter, _, start = header(text, dialect)
+        _, *rows = table_rows(text[start:] if start else text, delimiter, dialect)
+    except csv.Error as problem:
+        raise bad(f"the body is not CSV in UTF-8: {problem}") from problem
+    width = len(names)
+    rows = [row for row in rows if row] if width > 1 else [row or [""] for row in rows]
+    for number, row in enumerate(rows):
+        if len(row) != width:
+            if len(row) < width or any(row[width:]):
+                raise bad(f"row {number}: {len(row)} values for {width} columns ({', '.join(names)})")
+            del row[width:]  # nothing but delimiters
+    if len(set(names)) != width:
+        raise bad(f"column {next(name for name in names if names.count(name) > 1)} is named twice")
+    columns: dict[str, Any] = dict(zip(names, zip(*rows, strict=True) if rows else ((),) * width, strict=True))
+    for name, read in schema.parsers.items():
+        if name in columns:
+            try:
+                columns[name] = read(columns[name])
+            except Refused as problem:
+                raise bad(f"row {problem.row}, column {name}: expected a finite number or nothing, got a string") from problem
+    return schema.from_columns(columns)
+
+
+def _text(body: bytes, encoding: str) -> str:
+    """Decode a table. What is not UTF-8 is in the encoding of the source, if it has another one."""
+    try:
+        return body.decode().lstrip(MARK)
+    except UnicodeDecodeError as problem:
+        if encoding == UTF_8:
+            raise bad(f"the body is not CSV in UTF-8: {problem}") from problem
+    try:
+        return body.decode(encoding).lstrip(MARK)
+    except UnicodeDecodeError as problem:
+        raise bad(f"the body is not CSV in UTF-8 or {encoding}: {problem}") from problem
 
 
 FORMS: dict[str, Callable[[Any, Schema], Columns]] = {

@@ -18,11 +18,14 @@ from core.tracking import Run
 from tests.unit import small
 from tests.unit.delivered import Files, avro, csv, jsonl, parquet, run_of, zstd
 
+MISSING = "set csv.missing of sources.rows"
 TYPE = "or correct contract.rows.columns.x.type"
-INTEGER = f"write whole numbers of at most 64 bits without separators, {TYPE}"
-NUMBER = f"write numbers such as 1234.5, without separators of thousands, {TYPE}"
-DATE = f"write dates such as 2013-12-31, {TYPE}"
-TIME = f"write times such as 2013-12-31T23:59:00Z, {TYPE}"
+INTEGER = f"write whole numbers of at most 64 bits without separators, set csv.missing or csv.thousands of sources.rows, {TYPE}"
+PLAIN = f"write numbers such as 1234.5, without separators of thousands, {TYPE}"
+NUMBER = f"write numbers such as 1234.5, without separators of thousands, set csv.missing, csv.decimal or csv.thousands of sources.rows, {TYPE}"
+DATE = f"write dates such as 2013-12-31, set csv.missing or csv.date_format of sources.rows, {TYPE}"
+TIME = f"write times such as 2013-12-31T23:59:00Z, set csv.missing or csv.date_format of sources.rows, {TYPE}"
+CP1252 = ", or set its encoding, such as csv: {encoding: cp1252}, in sources.rows"
 ZONES = "write all times with a zone, or none"
 NUL = "has a NUL byte, it is no text or was written in part: deliver it again"
 LINES = "write one JSON object a line, each name in it once"
@@ -67,7 +70,12 @@ GZIP, ZSTD, PARQUET = gzip.compress(CSV), zstd(CSV), parquet(x=[1.0] * 1000)
         pytest.param("number", "1_000", f"are no number (such as '1_000' in row 2): {NUMBER}", id="underscore in a number"),
         pytest.param("number", "-Infinity", f"are no number (such as '-Infinity' in row 2): {NUMBER}", id="infinity"),
         pytest.param("number", "1e999", f"are no number (such as '1e999' in row 2): {NUMBER}", id="beyond doubles"),
-        pytest.param("boolean", "2", f"are no boolean (such as '2' in row 2): write true or false, {TYPE}", id="number as boolean"),
+        pytest.param(
+            "boolean",
+            "2",
+            f"are no boolean (such as '2' in row 2): write true or false, {MISSING}, {TYPE}",
+            id="number as boolean",
+        ),
         pytest.param("date", "2013-02-30", f"are no date (such as '2013-02-30' in row 2): {DATE}", id="date that is not in the calendar"),
         pytest.param("date", "02/01/2013", f"are no date (such as '02/01/2013' in row 2): {DATE}", id="two formats of dates"),
         pytest.param("date", "2013-01-02 10:00:00", f"are no date (such as '2013-01-02 10:00:00' in row 2): {DATE}", id="time as date"),
@@ -105,15 +113,19 @@ def test_a_value_of_another_type_is_counted_and_shown(usecases: Path, tmp_path: 
             f"column x: 1 of 2 rows have no time zone, the first has one (such as '2013-01-01T10:00:00' in row 2): {ZONES}",
             id="zone lost",
         ),
-        pytest.param({"rows.csv": "x,k\n1,a\n".encode("utf-16")}, "is UTF-16 text, no csv: save it as UTF-8", id="UTF-16"),
+        pytest.param(
+            {"rows.csv": "x,k\n1,a\n".encode("utf-16")},
+            "is UTF-16 text, no csv: save it as UTF-8" + CP1252.replace("cp1252", "utf-16"),
+            id="UTF-16",
+        ),
         pytest.param({"rows.csv": "x,k\n1,a\n".encode("utf-16-le")}, f"line 1 {NUL}", id="UTF-16 without a mark"),
-        pytest.param({"rows.csv": "x,k\n1,a\n2,größe\n".encode("latin-1")}, "line 3 is not UTF-8: save it as UTF-8", id="Latin-1"),
+        pytest.param({"rows.csv": "x,k\n1,a\n2,größe\n".encode("latin-1")}, "line 3 is not UTF-8: save it as UTF-8" + CP1252, id="Latin-1"),
         pytest.param(
             {"rows.csv": b"x,k\n" + b"1,a\n" * 600_000 + b"\xff\n" + CSV},
-            "line 600,002 is not UTF-8: save it as UTF-8",
+            "line 600,002 is not UTF-8: save it as UTF-8" + CP1252,
             id="invalid UTF-8 in the middle",
         ),
-        pytest.param({"rows.csv": "x,k\n1,a\n2,ö".encode()[:-1]}, "line 3 is not UTF-8: save it as UTF-8", id="cut within a sign"),
+        pytest.param({"rows.csv": "x,k\n1,a\n2,ö".encode()[:-1]}, "line 3 is not UTF-8: save it as UTF-8" + CP1252, id="cut within a sign"),
         pytest.param({"rows.csv": b"x,k\n1,a\n2,\0\0\n"}, f"line 3 {NUL}", id="NUL bytes"),
         pytest.param(
             csv("x,k\n1,a\r\n2,b\n"),
@@ -209,15 +221,16 @@ def test_a_value_of_another_type_is_counted_and_shown(usecases: Path, tmp_path: 
         ),
         pytest.param(jsonl('{"x": 1, "X": 2}\n'), "has columns that differ in case only (X, x): rename one", id="names that differ in case only"),
         pytest.param(
-            jsonl('{"x": 1}\n{"x": Infinity}\n'), f"column x: 1 of 2 rows are no number (such as 'Infinity' in row 2): {NUMBER}", id="JSON's infinity"
+            jsonl('{"x": 1}\n{"x": Infinity}\n'),
+            f"column x: 1 of 2 rows are no number (such as 'Infinity' in row 2): {PLAIN}",
+            id="JSON's infinity",
         ),
         pytest.param(
-            jsonl('{"x": {"a": 1}}\n'), f"""column x: 1 of 1 rows are no number (such as '{{"a":1}}' in row 1): {NUMBER}""", id="object as number"
+            jsonl('{"x": {"a": 1}}\n'),
+            f"""column x: 1 of 1 rows are no number (such as '{{"a":1}}' in row 1): {PLAIN}""",
+            id="object as number",
         ),
-        pytest.param(jsonl('{"x": true}\n'), f"column x: 1 of 1 rows are no number (such as 'true' in row 1): {NUMBER}", id="boolean as number"),
-        pytest.param(
-            jsonl(b'\xef\xbb\xbf{"x": 1}\n'), f"line 1 is wrong (byte order mark (BOM) is not supported): {LINES}", id="JSON with a byte order mark"
-        ),
+        pytest.param(jsonl('{"x": true}\n'), f"column x: 1 of 1 rows are no number (such as 'true' in row 1): {PLAIN}", id="boolean as number"),
         pytest.param(
             csv(f'x,k\n1,"{"q" * 12_000_000}"\n2,b\n'), "line 2 is longer than 8 MB: close its quotes, or shorten its values", id="huge text"
         ),
@@ -280,7 +293,7 @@ def test_a_file_that_cannot_be_what_was_promised_is_refused(usecases: Path, tmp_
         pytest.param(
             {"x=1/a.csv": b"k\n1\n", "x=q/a.csv": b"k\n1\n"},
             "*/*.csv",
-            f"*/*.csv column x: 1 of 2 rows are no number (such as 'q' in row 1 of x=q/a.csv): {NUMBER}",
+            f"*/*.csv column x: 1 of 2 rows are no number (such as 'q' in row 1 of x=q/a.csv): {PLAIN}",
             id="partition of another type",
         ),
     ],
@@ -308,7 +321,7 @@ def test_every_column_with_wrong_values_has_its_line(usecases: Path, tmp_path: P
 
     sentence = refused(run, tmp_path)
 
-    z = f"are no boolean (such as 'q' in row 1): write true or false, {TYPE.replace('.x.', '.z.')}"
+    z = f"are no boolean (such as 'q' in row 1): write true or false, {MISSING}, {TYPE.replace('.x.', '.z.')}"
     assert sentence.splitlines() == [
         f"source rows: rows.csv column x: 2 of 3 rows are no integer (such as '1.5' in row 2): {INTEGER}",
         f"source rows: rows.csv column y: 2 of 3 rows are no timestamp (such as '2013-01-01Z' in row 2): {TIME.replace('.x.', '.y.')}",
