@@ -19,6 +19,8 @@ ROOM = "128MB"  # below it one thread: each holds rows until it is their turn
 FULL = re.compile("No space left|Disk quota exceeded|max_temp_directory_size")  # the last one is of what was free when DuckDB began to spill
 PATTERN = re.compile(r"[*?[]")  # what DuckDB's readers take for a pattern of file names
 FILE = re.compile(r'file \\*"([^"\\]+)')  # within JSON its quotes have a backslash
+LEAST_ROWS, MOST_ROWS = 2_048, 122_880  # of a row group: DuckDB's vector and its default
+GROUP = MOST_ROWS * 100  # values of a row group
 SPLITS = ("train", "validation", "test")
 
 
@@ -92,6 +94,21 @@ def path_literal(path: object, below: str = "") -> str:
         below: A pattern of names in that folder, such as `/*.parquet`.
     """
     return literal(PATTERN.sub(r"[\g<0>]", str(path)) + below)
+
+
+def write_parquet(connection: duckdb.DuckDBPyConnection, query: str, target: Path, columns: int, compression: str = "zstd") -> None:
+    """Write the rows of a query as one Parquet file.
+
+    Args:
+        connection: Where the query runs.
+        query: A SELECT.
+        target: The file.
+        columns: How many it has: the more, the fewer rows are in a row group, which the writer holds in memory.
+        compression: Of Parquet.
+    """
+    rows = max(LEAST_ROWS, min(MOST_ROWS, GROUP // max(columns, 1)))
+    options = f"FORMAT parquet, COMPRESSION {compression}, ROW_GROUP_SIZE {rows}"
+    connection.execute(f"COPY ({query}) TO {literal(target)} ({options})")
 
 
 def columns(connection: duckdb.DuckDBPyConnection, path: str | Path) -> dict[str, str]:

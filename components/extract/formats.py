@@ -15,7 +15,7 @@ from components.extract.text import check_kind, in_utf8
 from core.csvoptions import DEFAULT
 from core.errors import UserError, first_line
 from core.sources import Files, Kind, format_of
-from core.tables import columns, connect, literal, path_literal, without_room
+from core.tables import columns, connect, path_literal, without_room, write_parquet
 
 
 class Reader(NamedTuple):
@@ -101,7 +101,7 @@ def _write(connection: duckdb.DuckDBPyConnection, batch: Batch, target: Path) ->
     try:
         relation = reader.relation(connection, batch)
         query = values.select(connection, batch, relation)
-        connection.execute(f"COPY ({query}) TO {literal(target)} (FORMAT parquet, COMPRESSION zstd)")
+        write_parquet(connection, query, target, len(relation.columns))
     except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
         if full := without_room(error):
             raise batch.refusal(f"cannot be made Parquet: {full}") from error

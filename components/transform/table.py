@@ -24,9 +24,10 @@ from core.errors import UserError
 from core.featurecheck import table_problems
 from core.featurecode import table
 from core.frozen import count
-from core.tables import SPLITS, columns, connect, identifier, literal, path_literal, view_columns
+from core.tables import SPLITS, columns, connect, identifier, path_literal, view_columns, write_parquet
 from core.tracking import Run
 
+ORDERED = 100  # columns that order the rows; in a wider table a hash of the row follows
 NOTED = 0.01  # share of test rows equal to training rows, from which on the summary tells of it
 
 
@@ -147,9 +148,10 @@ def _write(usecase: UseCase, connection: duckdb.DuckDBPyConnection, part: Path) 
     """
     split, cuts = splitting(usecase, connection)
     names = view_columns(connection, "made")
-    order = ", ".join(f"{key} ASC NULLS LAST" for key in (place(usecase, names), *map(identifier, names)))
+    keys = [place(usecase, names), *map(identifier, list(names)[:ORDERED]), *(["hash(made)"] if len(names) > ORDERED else [])]
+    order = ", ".join(f"{key} ASC NULLS LAST" for key in keys)
     query = f"SELECT made.*, {split} AS split FROM made {cuts} ORDER BY {order}"  # noqa: S608
-    connection.execute(f"COPY ({query}) TO {literal(part)} (FORMAT parquet, COMPRESSION zstd)")
+    write_parquet(connection, query, part, len(names) + 1)
     counts = dict(connection.execute(f"SELECT split, count(*) FROM read_parquet({path_literal(part)}) GROUP BY split").fetchall())  # noqa: S608
     refuse_empty(usecase, connection, counts)
     return counts

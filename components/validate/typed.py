@@ -6,9 +6,10 @@ import duckdb
 
 from components.validate.rules import kind
 from components.validate.violation import table
-from core.tables import columns, identifier, literal
+from core.tables import columns, identifier, write_parquet
 
 DAY, CLOCK, ZONE = "[0-9]{4}-[0-9]{2}-[0-9]{2}", "[0-9]{1,2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,9})?)?", " ?(Z|UTC|[+-][0-9]{2}(:?[0-9]{2})?)"
+AT_ONCE = 50  # columns of one query
 CODE = "[+-]?0[0-9]+"  # as of a post office: text, since the zeros in front count
 CASTS = {  # in this order; @ is the text, and null what is none of it
     "BIGINT": "CASE WHEN regexp_full_match(trim(@), '[+-]?[0-9]+') THEN TRY_CAST(@ AS BIGINT) END",
@@ -34,19 +35,21 @@ def typed(connection: duckdb.DuckDBPyConnection, path: Path, workplace: Path) ->
     casts = _casts(connection, path, list(found))
     made = ", ".join(f"{_cast(casts[name], name)} AS {identifier(name)}" for name in found)
     target = workplace / path.name
-    connection.execute(f"COPY (SELECT {made} FROM {table(path)}) TO {literal(target)} (FORMAT parquet, COMPRESSION zstd)")  # noqa: S608
+    write_parquet(connection, f"SELECT {made} FROM {table(path)}", target, len(found))  # noqa: S608
     return target
 
 
 def _casts(connection: duckdb.DuckDBPyConnection, path: Path, names: list[str]) -> dict[str, str]:
     """Return, by column, the first type that each of its texts has."""
-    wanted = ", ".join(aggregate for name in names for aggregate in _aggregates(name))
-    counts = iter(connection.execute(f"SELECT {wanted} FROM {table(path)}").fetchall()[0])  # noqa: S608
     found = {}
-    for name in names:
-        known, codes, *cast = next(counts), next(counts), *(next(counts) for _ in CASTS)
-        fitting = [type_ for type_, count in zip(CASTS, cast, strict=True) if count == known]
-        found[name] = fitting[0] if fitting and known and not codes else "VARCHAR"
+    for start in range(0, len(names), AT_ONCE):
+        some = names[start : start + AT_ONCE]
+        wanted = ", ".join(aggregate for name in some for aggregate in _aggregates(name))
+        counts = iter(connection.execute(f"SELECT {wanted} FROM {table(path)}").fetchall()[0])  # noqa: S608
+        for name in some:
+            known, codes, *cast = next(counts), next(counts), *(next(counts) for _ in CASTS)
+            fitting = [type_ for type_, count in zip(CASTS, cast, strict=True) if count == known]
+            found[name] = fitting[0] if fitting and known and not codes else "VARCHAR"
     return found
 
 

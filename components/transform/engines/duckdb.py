@@ -11,7 +11,7 @@ from ibis.backends.sql.datatypes import DuckDBType
 from components.transform.engines import Wrong
 from core.errors import first_line
 from core.portable import depends_on_order
-from core.tables import THREADS, identifier, literal, path_literal
+from core.tables import THREADS, identifier, path_literal, write_parquet
 
 MISTAKES = (duckdb.BinderException, duckdb.ConversionException, duckdb.InvalidInputException, duckdb.OutOfRangeException, duckdb.ParserException)
 
@@ -38,7 +38,7 @@ def run(expression: Table, raw: dict[str, Path], target: Path, connection: duckd
     ordered = depends_on_order(expression)
     connection.execute(f"SET threads = {1 if ordered else THREADS}; SET preserve_insertion_order = {str(ordered).lower()}")
     try:
-        connection.execute(f"COPY ({query(expression)}) TO {literal(target)} (FORMAT parquet, COMPRESSION uncompressed)")
+        write_parquet(connection, query(expression), target, len(expression.columns), compression="uncompressed")
     except MISTAKES as error:
         raise Wrong(first_line(error)) from error
     finally:
