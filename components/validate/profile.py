@@ -168,7 +168,7 @@ def _measure(connection: duckdb.DuckDBPyConnection, path: Path, looks: list[_Loo
 
 
 def _aggregates(look: _Look) -> Iterator[str]:
-    yield f"count_if({look.missing})"
+    yield f"count(CASE WHEN {look.missing} THEN 1 END)"
     yield f"approx_count_distinct({identifier(look.name)})" if look.kind != "other" else "0"
     if look.is_counted:
         yield f"min({look.number})"

@@ -129,7 +129,7 @@ def _counts(
     A key is told by its 64-bit hash: no other way is exact, spills to the disk and is as fast. Equal hashes of different keys make
     rows look repeated that are not, never the other way round.
     """
-    wanted = [f"count_if({rule.condition})" for rule in rules] + [f"count(*) - count(DISTINCT hash({key.listed}))" for key in keys]
+    wanted = [f"count(CASE WHEN {rule.condition} THEN 1 END)" for rule in rules] + [f"count(*) - count(DISTINCT hash({key.listed}))" for key in keys]
     counts: list[int] = []
     for start in range(0, max(len(wanted), 1), AT_ONCE):
         query = f"SELECT {', '.join(['count(*)', *wanted[start : start + AT_ONCE]])} FROM {table(path)}"  # noqa: S608

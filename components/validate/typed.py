@@ -55,7 +55,7 @@ def _casts(connection: duckdb.DuckDBPyConnection, path: Path, names: list[str]) 
 
 def _aggregates(name: str) -> list[str]:
     text = identifier(name)
-    return [f"count({text})", f"count_if(regexp_full_match({text}, '{CODE}'))", *(f"count({_cast(cast, name)})" for cast in CASTS)]
+    return [f"count({text})", f"count(CASE WHEN regexp_full_match({text}, '{CODE}') THEN 1 END)", *(f"count({_cast(cast, name)})" for cast in CASTS)]
 
 
 def _cast(type_: str, name: str) -> str:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from core.config import UseCase
 from core.configfile import load
-from core.configtext import parse, read
+from core.configtext import parameter, parse
 from core.featurecode import FOLDER
 
 TREES = {"binary": "HistGradientBoostingClassifier", "multiclass": "HistGradientBoostingClassifier", "regression": "HistGradientBoostingRegressor"}
@@ -65,7 +65,8 @@ def usecase(task: str = "binary", /, **changes: Any) -> UseCase:
 
 def variant(which: str, /, **changes: Any) -> UseCase:
     """One of the real use cases, changed."""
-    return parse(json.dumps(changed(read(load(which).text).document, **changes)))
+    overrides = [f"{path.replace('__', '.')}={json.dumps(value)}" for path, value in changes.items()]
+    return parse(parameter(which, load(which).text, overrides))
 
 
 def changed(document: dict[str, Any], /, **changes: Any) -> dict[str, Any]:
