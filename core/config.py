@@ -81,7 +81,7 @@ class Range(Frozen):
 
 
 class Preprocessing(Frozen):
-    """How the pipeline prepares the columns, fitted on the training rows alone."""
+    """How the pipeline prepares the columns, fitted on the same rows as the model."""
 
     numeric: Literal["standard", "passthrough"] = Field(
         default="standard", description="standard: median for missing values, then zero mean, unit variance."
@@ -106,9 +106,11 @@ class Train(Frozen):
 
     seed: int = Field(default=0, ge=0, lt=2**32, description="Of everything that is drawn at random.")
     max_trials: int = Field(default=10, ge=1, description="How many models are tried; each candidate at least once.")
-    sample_rows: int | None = Field(default=None, ge=1, description="Search on so many training rows; the best is then fitted on all of them.")
+    sample_rows: int | None = Field(
+        default=None, ge=1, description="Maximum number of training rows of a trial. The best candidate is then fitted on all rows of `refit`."
+    )
     max_rows: int | Literal["fit"] | None = Field(
-        default=None, description="Learn from so many training rows at most, drawn by the seed; fit: from as many as the memory holds."
+        default=None, description="Maximum number of rows of a fit, sampled with `seed`; fit: as many as the memory holds."
     )
     refit: Literal["train+validation", "all", "none"] = Field(
         default="train+validation",
