@@ -14,12 +14,13 @@ STEPS = 5
 
 
 @step
-def nothing(config: dict) -> None:  # type: ignore[type-arg]
+def nothing(config: str) -> None:
     """Do nothing."""
     del config
 
 
-@dsl.pipeline(name="nothing")  # type: ignore[untyped-decorator]
+# With the name of its step, kfp would take the pipeline for that component.
+@dsl.pipeline(name="empty-steps")  # type: ignore[untyped-decorator]
 def pipeline(config: str = "") -> None:
     """Run several empty steps."""
     for _ in range(STEPS):

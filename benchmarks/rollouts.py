@@ -3,10 +3,10 @@
 `python -m benchmarks.rollouts`, with the cluster of the tests (KUBECONFIG, MLOPS_TEST_IMAGE): it brings the platform up, or finds it up.
 """
 
+import argparse
 import copy
 import os
 import statistics
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -28,11 +28,14 @@ GOAL = 5  # seconds more than kubectl
 
 
 def main() -> None:
-    """Print both figures; `--times` leaves the hundred rollouts out."""
+    """Print both figures."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.rollouts", description=__doc__)
+    parser.add_argument("--times", action="store_true", help="leave the hundred rollouts out")
+    options = parser.parse_args()
     with prepared() as (cluster, driver):
         seconds = times(cluster, driver)
         Console().print(seconds)
-        if "--times" not in sys.argv:
+        if not options.times:
             Console().print(losses(cluster, driver))
 
 

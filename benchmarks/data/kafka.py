@@ -5,6 +5,7 @@ Apache Kafka is the broker where java and mvn are there, else Tansu.
 
 from __future__ import annotations
 
+import argparse
 import io
 import json
 import os
@@ -57,6 +58,7 @@ CONTRACT = {
 
 def main() -> None:
     """Measure and print."""
+    argparse.ArgumentParser(prog="python -m benchmarks.data.kafka", description=__doc__).parse_args()
     table = Table(
         "", *("wall s", "CPU s", "peak MB", "messages/s", "messages/CPU s"), title=f"{MESSAGES:,} messages of {len(CONTRACT)} fields to Parquet"
     )
@@ -186,7 +188,7 @@ def _pandas(kind: str, topic: str, _: Path, target: Path) -> Callable[[], object
 CONTENDERS: dict[str, Callable[[str, str, Path, Path], Callable[[], object]]] = {"here": _here, "pandas": _pandas}
 
 if __name__ == "__main__":
-    if sys.argv[1:]:
+    if sys.argv[1:] and not sys.argv[1].startswith("-"):
         contend(*sys.argv[1:])
     else:
         main()

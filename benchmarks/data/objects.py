@@ -21,6 +21,7 @@ from obstore.store import S3Store
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.options import is_quick
 from components.extract.sources.s3.listing import listed
 from core import storage
 from core.signals import terminable
@@ -42,17 +43,18 @@ class Cost(NamedTuple):
 
 def main() -> None:
     """Measure and print."""
+    objects, rounds = (50, 1) if is_quick("benchmarks.data.objects", __doc__) else (OBJECTS, ROUNDS)
     with terminable(), tempfile.TemporaryDirectory(prefix="bench-objects-") as scratch, _server(Path(scratch, "s3")):
-        files = _files(Path(scratch, "files"))
-        found = {name: _compared(Path(scratch), *both) for name, both in _works(files).items()}
-    table = Table("", "here", "obstore", "ratio", f"goal {GOAL}", "CPU here", "CPU obstore", "ratio", title=f"{OBJECTS:,} objects of {SIZE:,} bytes")
+        files = _files(Path(scratch, "files"), objects)
+        found = {name: _compared(Path(scratch), rounds, *both) for name, both in _works(files).items()}
+    table = Table("", "here", "obstore", "ratio", f"goal {GOAL}", "CPU here", "CPU obstore", "ratio", title=f"{objects:,} objects of {SIZE:,} bytes")
     for name, (here, there) in found.items():
         ratio = here.wall / there.wall
         table.add_row(
             *(name, f"{here.wall:.2f} s", f"{there.wall:.2f} s", f"{ratio:.2f}", "reached" if ratio <= GOAL else "missed"),
             *(f"{here.cpu:.2f} s", f"{there.cpu:.2f} s", f"{here.cpu / there.cpu:.2f}"),
         )
-    Console().print(table, f"medians of {ROUNDS} rounds; CPU of the client; load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    Console().print(table, f"medians of {rounds} rounds; CPU of the client; load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 
 
 @contextlib.contextmanager
@@ -75,9 +77,9 @@ def _server(folder: Path) -> Iterator[None]:
         server.wait()
 
 
-def _files(folder: Path) -> Path:
+def _files(folder: Path, objects: int) -> Path:
     folder.mkdir()
-    for number in range(OBJECTS):
+    for number in range(objects):
         (folder / f"{number:06}").write_bytes(os.urandom(SIZE))
     return folder
 
@@ -113,9 +115,9 @@ def _down(store: S3Store, folder: Path) -> None:
         list(pool.map(lambda key: (folder / Path(key).name).write_bytes(store.get(key).bytes()), keys))
 
 
-def _compared(scratch: Path, here: Callable[[Path], None], there: Callable[[Path], None]) -> tuple[Cost, Cost]:
+def _compared(scratch: Path, number: int, here: Callable[[Path], None], there: Callable[[Path], None]) -> tuple[Cost, Cost]:
     """Measure both in turn, after a round that does not count."""
-    rounds = [(_timed(scratch, here), _timed(scratch, there)) for _ in range(ROUNDS + 1)][1:]
+    rounds = [(_timed(scratch, here), _timed(scratch, there)) for _ in range(number + 1)][1:]
     costs = [Cost(statistics.median(each.wall for each in side), statistics.median(each.cpu for each in side)) for side in zip(*rounds, strict=True)]
     return costs[0], costs[1]
 

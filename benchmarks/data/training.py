@@ -13,6 +13,8 @@ from typing import Any
 
 import duckdb
 
+from benchmarks.options import is_quick
+
 ROWS = (300_000, 3_000_000)
 NUMBERS, TEXTS = 15, (3, 12, 40, 100, 200, 600)
 ORDINAL = {"numeric": "passthrough", "categorical": "ordinal"}
@@ -30,11 +32,12 @@ MEMORY = {"SGD, one-hot, in batches": "680Mi"}  # too little for 300,000 rows at
 
 def main() -> None:
     """Measure and print a line a fit."""
+    sizes, candidates = ((3_000,), [*CANDIDATES][:1]) if is_quick("benchmarks.data.training", __doc__) else (ROWS, [*CANDIDATES])
     print(f"{'rows':>11}  {'estimator':<32}{'wall s':>8}{'CPU s':>8}{'peak MB':>9}{'expected MB':>13}  ROC AUC")
     with tempfile.TemporaryDirectory() as folder:
-        for rows in ROWS:
+        for rows in sizes:
             _generate(Path(folder, "table.parquet"), rows)
-            for name in CANDIDATES:
+            for name in candidates:
                 found = json.loads(subprocess.check_output([sys.executable, "-m", __spec__.name, folder, name], text=True))
                 print(
                     f"{rows:>11,}  {name:<32}{found['wall']:>8.1f}{found['cpu']:>8.1f}{found['peak']:>9,.0f}{found['expected']:>13,.0f}  "

@@ -3,6 +3,7 @@
 `.venv/bin/python -m benchmarks.data.transform [rows...]`; one process a contender, whose children count as well.
 """
 
+import argparse
 import contextlib
 import json
 import subprocess
@@ -134,4 +135,6 @@ def _watch(process: psutil.Process, seen: dict[str, float]) -> None:
 
 
 if __name__ == "__main__":
-    main([int(argument) for argument in sys.argv[1:]] or [USUAL])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.data.transform", description=__doc__)
+    parser.add_argument("rows", nargs="*", type=int, default=[USUAL], help="of the flights, about; several are measured one after the other")
+    main(parser.parse_args().rows)

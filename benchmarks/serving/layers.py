@@ -7,6 +7,7 @@ left of the running server's time is that of the sockets, of uvicorn and of the 
 
 from __future__ import annotations
 
+import argparse
 import os
 import statistics
 import tempfile
@@ -41,6 +42,7 @@ CASES = (
 
 def main() -> None:
     """Measure and print, for the terminal and in Markdown."""
+    argparse.ArgumentParser(prog="python -m benchmarks.serving.layers", description=__doc__).parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, prepared(Path(folder)) as model:
         os.sched_setaffinity(0, {LOAD_CORE})
         whole = list(_served(model, Path(folder)))
