@@ -80,7 +80,7 @@ def _send(method: str, path: str, **request: Any) -> requests.Response:
     try:
         answer = _session().request(method, f"{uri()}/{path}", timeout=60, **request)
     except requests.RequestException as error:
-        raise _unreachable() from error
+        raise (_stuck(path) if _lives(uri()) else _unreachable()) from error
     if answer.ok:
         return answer
     code, message = _refusal(answer)
@@ -117,14 +117,18 @@ def _wait(address: str) -> None:
     """Wait, once a process, until the server answers."""
     begun = time.monotonic()
     while True:
-        try:
-            if _session().get(f"{address}/health", timeout=5).ok:
-                return
-        except requests.RequestException:
-            pass
+        if _lives(address):
+            return
         if time.monotonic() - begun > _longest(address):
             raise _unreachable()
         time.sleep(0.1)
+
+
+def _lives(address: str) -> bool:
+    try:
+        return bool(_session().get(f"{address}/health", timeout=5).ok)
+    except requests.RequestException:
+        return False
 
 
 def _longest(address: str) -> float:
@@ -134,6 +138,14 @@ def _longest(address: str) -> float:
         return SECONDS
     pid, created = process.split()
     return START_SECONDS if processes.alive(Process("MLflow", int(pid), float(created), "")) else 0.0
+
+
+def _stuck(path: str) -> UserError:
+    """Say that it is not MLflow itself that is away: it waits for what it keeps its data in."""
+    behind = os.environ.get("AWS_ENDPOINT_URL_S3", "S3")
+    return UserError(
+        f"MLflow at {uri()} runs, but did not answer {path}: look whether the server of its artifacts ({behind}) and its database run, then run again"
+    )
 
 
 def _unreachable() -> UserError:

@@ -84,3 +84,21 @@ def test_a_server_that_is_not_mlflow_says_nothing_of_models(path: str, monkeypat
         with pytest.raises(UserError, match=f"the server at {address} .* is not MLflow: correct MLFLOW_TRACKING_URI"):
             registry.champion("flights")
         server.shutdown()
+
+
+def test_a_server_that_waits_for_its_storage_is_not_called_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stuck(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path == "/health":
+                self.send_response(200)
+                self.end_headers()  # anything else: the connection ends without an answer
+
+        def log_message(self, *_: object) -> None: ...
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stuck) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+        with pytest.raises(UserError, match=r"runs, but did not answer .*http://127\.0\.0\.1:9"):
+            mlflow_api.call("GET", "runs/get", {})
+        server.shutdown()
