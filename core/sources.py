@@ -240,6 +240,12 @@ def _spelt_out(given: Any) -> Any:
     raise PydanticCustomError("address", f"{shown(given)} is of no known kind: write {known} or a path beside the config")
 
 
+def csv_of(source: Any) -> Csv | None:
+    """Return how a source's CSV files are written; None of other files and other sources."""
+    is_csv = isinstance(source, Files) and (source.format or format_of(source.address)) == "csv"
+    return source.csv if is_csv else None
+
+
 Files = FileSource | HttpsSource | S3Source
 Kind = FileSource | HttpsSource | S3Source | PostgresqlSource | KafkaSource
 Source = Annotated[Annotated[Kind, Field(discriminator="kind")], BeforeValidator(_spelt_out, json_schema_input_type=str | Kind)]

@@ -9,7 +9,7 @@ from components.extract.text import check_kind
 from components.extract.values import Relation
 from core.errors import UserError
 from core.fields import PLAIN
-from core.tables import path_literal
+from core.tables import identifier, path_literal
 
 SIGN = b"PAR1"
 NULL = '"NULL"'  # the type of a column that has no values at all
@@ -28,12 +28,27 @@ def relation(connection: duckdb.DuckDBPyConnection, batch: Batch) -> Relation:
     listed = f"[{', '.join(map(path_literal, batch.delivery.files))}]"
     columns = _checked(batch, _schemas(connection, listed))
     names = [*(name for name in columns if name not in batch.partitions), *batch.partitions]
-    return Relation(f"read_parquet({listed}, union_by_name = true, {batch.options()})", names, dict.fromkeys(batch.partitions, PLAIN))
+    sql = f"read_parquet({listed}, union_by_name = true, {batch.options()})"
+    types = {row[0]: row[1] for row in connection.execute(f"DESCRIBE FROM {sql}").fetchall()}
+    texts = [identifier(name) for name in _utf8(connection, sql, [name for name in columns if types.get(name) == "BLOB"])]
+    if texts:
+        sql = f"(SELECT * REPLACE ({', '.join(f'decode({text}) AS {text}' for text in texts)}) FROM {sql})"  # noqa: S608
+    nulls = frozenset(name for name in names if types.get(name) == NULL)
+    return Relation(sql, names, dict.fromkeys(batch.partitions, PLAIN), nulls=nulls)
 
 
 def refusal(connection: duckdb.DuckDBPyConnection, batch: Batch, error: duckdb.Error) -> UserError | None:  # noqa: ARG001
     """Say nothing: DuckDB's own words on damaged Parquet are as good as any."""
     return None
+
+
+def _utf8(connection: duckdb.DuckDBPyConnection, sql: str, names: list[str]) -> list[str]:
+    """Return which columns of bytes hold text: older writers do not say so in the file."""
+    if not names:
+        return []
+    wrong = ", ".join(f"count(*) FILTER ({identifier(name)} IS NOT NULL AND TRY(decode({identifier(name)})) IS NULL)" for name in names)
+    counts = connection.execute(f"SELECT {wrong} FROM {sql}").fetchall()[0]  # noqa: S608
+    return [name for name, count in zip(names, counts, strict=True) if not count]
 
 
 def _check_whole(batch: Batch, file: Path) -> None:

@@ -21,6 +21,7 @@ from components.validate.violation import table
 from components.validate.words import share, value
 from core.config import UseCase
 from core.reports import short
+from core.sources import csv_of
 from core.tables import columns, connect, identifier
 
 FEW = 20  # texts that are listed
@@ -45,7 +46,9 @@ def propose(usecase: UseCase, folder: str) -> str:
     lines, tables = ["contract:"], list[_Table]()
     with tempfile.TemporaryDirectory() as workplace, connect(usecase.limits.memory) as connection:
         for name in usecase.sources:
-            tables.append(_examined(connection, name, typed(connection, Path(folder, f"{name}.parquet"), Path(workplace))))
+            tables.append(
+                _examined(connection, name, typed(connection, Path(folder, f"{name}.parquet"), Path(workplace), csv_of(usecase.sources[name])))
+            )
             lines += [f"  {_flow(name)}:", *(f"    {line}" for line in _promises(tables[-1]))]
         key = list(_key(connection, max(tables, key=lambda item: item.rows)))
     columns_known = {column: examined for item in tables for column, examined in item.known.items()}

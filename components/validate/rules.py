@@ -62,7 +62,7 @@ def check(connection: duckdb.DuckDBPyConnection, path: Path, contract: Contract,
     present = {}
     for name, column in contract.columns.items():
         if name not in found:
-            yield Violation(("columns", name), f".{name}: the column is missing", column=name)
+            yield Violation(("columns", name), f".{name}: the column is missing{_near(name, found)}", column=name)
         elif kind(found[name]) not in TYPES[column.type]:
             yield Violation(("columns", name, "type"), f".{name}: its type is {found[name]}, the contract says {column.type}", column=name)
         else:
@@ -75,6 +75,15 @@ def check(connection: duckdb.DuckDBPyConnection, path: Path, contract: Contract,
         yield _violation(connection, path, rule, count, rows, shown if index < SHOWN else None)
     for key, count in repeated:
         yield from _repeated(connection, path, key, count, rows)
+
+
+def _near(name: str, found: dict[str, str]) -> str:
+    """Name the column that is called so but for blanks and case, and the cure."""
+    near = next((other for other in found if other.strip().lower() == name.strip().lower()), None)
+    if near is None:
+        return ""
+    cure = "add csv: {strip: true} to its source if it is CSV, or rename it" if near.strip() != near else "name it so"
+    return f" (there is {near!r}: {cure})"
 
 
 def kind(found: str) -> str:

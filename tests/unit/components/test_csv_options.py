@@ -13,12 +13,13 @@ import pytest
 import yaml
 
 from components.extract.extract import extract
+from components.validate.typed import typed
 from core.bundle import Bundle, Golden, Input, Manifest, digest, pack, unpack
 from core.csvoptions import shared_dialect
 from core.errors import UserError
 from core.featurecode import FOLDER
 from core.sources import FileSource
-from core.tables import path_literal
+from core.tables import columns, connect, path_literal
 from core.tracking import Run
 from serving.columns import Schema
 from serving.errors import RequestError
@@ -167,3 +168,19 @@ def test_the_recipe_of_the_docs_reads_its_file(usecases: Path, tmp_path: Path) -
 
     duckdb.execute(f"COPY (FROM read_parquet({path_literal(tmp_path / 'raw/sales.parquet')})) TO '{tmp_path}/out.csv' (HEADER)")
     assert (tmp_path / "out.csv").read_text() == table
+
+
+@pytest.mark.parametrize(
+    ("options", "text", "types"),
+    [
+        pytest.param({}, 'x,k\n"1",NA\n"",a\nNA,"b"\n', {"x": "BIGINT", "k": "VARCHAR"}, id="quoted, with missing ones"),
+        pytest.param({"decimal": ",", "thousands": "."}, "x;y\n1.000;1,5\n2;2\n", {"x": "BIGINT", "y": "DOUBLE"}, id="decimal comma"),
+        pytest.param({"date_format": "%d.%m.%Y"}, "x;y\n31.12.2024;31.12.2024 10:00\n", {"x": "DATE", "y": "TIMESTAMP"}, id="dates"),
+    ],
+)
+def test_a_proposed_contract_knows_the_options(usecases: Path, tmp_path: Path, options: dict[str, Any], text: str, types: dict[str, str]) -> None:
+    promised = dict.fromkeys(types, "string")
+    read(with_options(run_of(usecases, {"rows.csv": text.encode()}, **promised), **options), tmp_path)
+    with connect("64MB") as connection:
+        path = typed(connection, tmp_path / "raw" / "rows.parquet", tmp_path, files("rows.csv", options).csv)
+        assert columns(connection, path) == types

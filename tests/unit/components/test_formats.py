@@ -74,6 +74,9 @@ UTC_10 = datetime(2013, 1, 2, 10, tzinfo=UTC)
         pytest.param(
             {"rows.parquet": parquet(x=[{"a": 1}], y=[[1]])}, "number", {"x": [{"a": 1}], "y": [[1]]}, id="nested values in Parquet stay, too"
         ),
+        pytest.param({"rows.parquet": parquet(x=pa.array(["é".encode(), None]))}, "string", {"x": ["é", None]}, id="untyped text in Parquet"),
+        pytest.param({"rows.parquet": parquet(x=pa.array([b"\xff"]))}, "string", {"x": [b"\xff"]}, id="bytes in Parquet stay"),
+        pytest.param({"rows.jsonl": b'\xef\xbb\xbf{"x": "NA"}\n'}, "string", {"x": ["NA"]}, id="JSON with a byte order mark, in which NA is text"),
         pytest.param({"rows.parquet": parquet(x=pa.array([], pa.float64()))}, "number", {"x": []}, id="no rows"),
     ],
 )
@@ -141,6 +144,14 @@ def test_a_file_name_with_signs_of_a_glob_is_one_file(
     found = read(run_of(usecases, files, "data/*"), tmp_path / "p[1]")
 
     assert sorted(found.to_pydict()["x"]) == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+
+
+@pytest.mark.parametrize(("kind", "found"), [("string", pa.string()), ("number", pa.float64()), ("date", pa.date32())])
+def test_a_column_of_nothing_has_the_type_of_the_contract(usecases: Path, tmp_path: Path, kind: str, found: pa.DataType) -> None:
+    table = read(run_of(usecases, {"rows.parquet": parquet(x=pa.nulls(2), y=[1, 2])}, x=kind), tmp_path)
+
+    assert table.schema.field("x").type == found
+    assert table.to_pydict()["x"] == [None, None]
 
 
 def test_a_name_in_the_config_that_is_a_file_means_it(usecases: Path, tmp_path: Path) -> None:

@@ -143,6 +143,14 @@ def test_a_missing_column_is_named_on_its_line(tmp_path: Path) -> None:
     assert found == [f"bad data: wine.hue: the column is missing {HUE}"]
 
 
+@pytest.mark.parametrize(("name", "cure"), [(" hue", "csv: {strip: true}"), ("Hue", "name it so")])
+def test_a_missing_column_that_is_there_in_another_spelling_is_named(tmp_path: Path, name: str, cure: str) -> None:
+    (found,) = checked(run_of(hue={"type": "number"}), {name: [1.0]}, tmp_path)
+
+    assert f"(there is {name!r}: " in found
+    assert cure in found
+
+
 def test_a_column_that_the_contract_does_not_name_may_be_there(tmp_path: Path) -> None:
     run = run_of(cultivar={"type": "string"})
     small.written(tmp_path / "wine.parquet", GOOD)
