@@ -14,6 +14,7 @@ from core import tracking
 from core.config import STEPS
 from core.configtext import parse
 from core.storage import ARTIFACTS
+from core.tracking import Run
 from local.platform import Platform
 from pipelines.build import COMPILED
 from pipelines.follow import folder, steps
@@ -34,6 +35,7 @@ def test_only_the_word_failed_means_that_the_run_failed(
 ) -> None:
     monkeypatch.setenv("KFP_RUN_ID", str(uuid.uuid4()))
     config, status = small.config(), dsl.PipelineTaskFinalStatus(word, "pipelines/1", "training", None, None)
+    Run("serve", parse(config), live=True).close("FINISHED")  # the last step
 
     report.python_func(config, status, dsl.HTML(uri=str(tmp_path / "report.html")))
 
