@@ -65,6 +65,7 @@ class Card:
     more: int = 0  # texts without a bar
     news: list[str] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
+    hints: list[str] = field(default_factory=list)
 
 
 def cards(

@@ -1,13 +1,16 @@
 """The data report: what breaks the contract, then what the tables hold and what has changed since the last run that succeeded."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.validate.cards import Card, cards
+from components.validate.hints import hints
 from core.config import UseCase
+from core.csvoptions import Csv
 from core.reports import render
+from core.sources import csv_of
 
 if TYPE_CHECKING:
     from components.validate.contract import Checked
@@ -56,7 +59,7 @@ BODY = (
 {% if card.quantiles %}<table class="numbers"><tr>{% for head in card.heads %}<th>{{ head }}</th>{% endfor %}</tr>
 <tr>{% for text in card.quantiles %}<td title="{{ text }}">{{ text }}</td>{% endfor %}</tr>{% if card.quantiles_before %}<tr class="old">{% for text in card.quantiles_before %}<td title="{{ text }}">{{ text }}</td>{% endfor %}</tr>{% endif %}</table>{% endif %}
 {% if card.news %}<p class="news {{ card.shift }}">{% for text in card.news %}{% if loop.first %}<b>{{ text }}</b>{% else %}; {{ text }}{% endif %}{% endfor %}</p>{% endif %}
-{% for text in card.violations %}<p class="news wrong">{{ text }}</p>{% endfor %}</div>
+{% for text in card.hints %}<p class="news small">{{ text }}</p>{% endfor %}{% for text in card.violations %}<p class="news wrong">{{ text }}</p>{% endfor %}</div>
 </section>
 {% endfor %}{% if table.hidden %}<p class="note">{{ "{:,}".format(table.hidden) }} more columns are not shown.</p>{% endif %}
 {% endfor %}
@@ -80,7 +83,7 @@ class Table:
 
 def write(usecase: UseCase, checked: "list[Checked]", path: str) -> bytes:
     """Write the page and return its bytes."""
-    tables = [_table(one, f"t{index}", usecase.sources[one.name].address) for index, one in enumerate(checked)]
+    tables = [_table(one, f"t{index}", usecase.sources[one.name].address, csv_of(usecase.sources[one.name])) for index, one in enumerate(checked)]
     every = [(table, violation) for table, one in zip(tables, checked, strict=True) for violation in one.violations]
     page = render(
         f"{usecase.name}: data",
@@ -95,8 +98,12 @@ def write(usecase: UseCase, checked: "list[Checked]", path: str) -> bytes:
     return page.encode()
 
 
-def _table(one: "Checked", anchor: str, address: str) -> Table:
-    made = cards(one.contract.columns, one.sights, one.changes, one.violations, anchor)
+def _cards(one: "Checked", anchor: str) -> list[Card]:
+    return cards(one.contract.columns, one.sights, one.changes, one.violations, anchor)
+
+
+def _table(one: "Checked", anchor: str, address: str, csv: Csv | None) -> Table:
+    made = [replace(card, hints=list(hints(card.name, one.sights[card.name].now, csv))) for card in _cards(one, anchor)]
     before = one.rows_before
     grown = f", {one.rows / before - 1:+.1%} since the last run that succeeded" if before and before != one.rows else ""
     moved = [card for card in made if card.severity in ("large", "broken") and card.news]

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import duckdb
 import yaml
 
+from components.validate.hints import hints
 from components.validate.profile import LENGTH, Profile, profile
 from components.validate.rules import TYPES, kind
 from components.validate.skeleton import skeleton
@@ -49,6 +50,9 @@ def propose(usecase: UseCase, folder: str) -> str:
             tables.append(
                 _examined(connection, name, typed(connection, Path(folder, f"{name}.parquet"), Path(workplace), csv_of(usecase.sources[name])))
             )
+            csv = csv_of(usecase.sources[name])
+            found = (f"{column}: {hint}" for column, profiled in tables[-1].known.items() for hint in hints(column, profiled, csv))
+            lines += ["  # " + "".join(sign if sign.isprintable() else " " for sign in hint) for hint in found]
             lines += [f"  {_flow(name)}:", *(f"    {line}" for line in _promises(tables[-1]))]
         key = list(_key(connection, max(tables, key=lambda item: item.rows)))
     columns_known = {column: examined for item in tables for column, examined in item.known.items()}
