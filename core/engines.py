@@ -21,6 +21,7 @@ Answers = dict[str, NDArray[Any]]
 MANY = 64  # rows from which on bit vectors are faster than ONNX Runtime's trees
 QUICK_ROWS, QUICK_FOREST_ROWS = 256, 1024
 CHUNK = 64  # rows that ONNX Runtime gets at once: what a row becomes on the way stays in the processor's cache
+PART = 8192  # rows that scikit-learn gets at once: a pipeline makes several matrices of them on the way
 LARGEST = float(np.finfo(np.float32).max)  # many of scikit-learn's estimators refuse more than that
 
 
@@ -123,7 +124,12 @@ class ScikitLearnEngine:
     def answer(self, tables: Sequence[Columns], outputs: Collection[str]) -> Answers:
         """See `Engine.answer`."""
         columns = {item.name: list(chain.from_iterable(table[place] for table in tables)) for place, item in enumerate(self._inputs)}
-        prepared = self._transform(frame(columns, self._inputs))
+        rows = len(columns[self._inputs[0].name])
+        parts = [self._part(columns, slice(start, start + PART), outputs) for start in range(0, rows, PART)]
+        return parts[0] if len(parts) == 1 else {output: np.concatenate([part[output] for part in parts]) for output in parts[0]}
+
+    def _part(self, columns: Mapping[str, list[Any]], rows: slice, outputs: Collection[str]) -> Answers:
+        prepared = self._transform(frame({name: values[rows] for name, values in columns.items()}, self._inputs))
         return {output: np.asarray(getattr(self._model, output)(prepared)) for output in outputs}
 
 
