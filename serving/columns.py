@@ -18,6 +18,7 @@ EXPECTED = {"FP64": "a number", "BYTES": "a string"}
 SEEN = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", int: "an integer", float: "a number", type(None): "null"}
 ROWS_LIMIT = 250_000  # of one request
 NAN = float("nan")
+SHOWN = 20  # names in a sentence
 EXACT = 2**53  # up to here every integer has a 64-bit float
 Kinds = frozenset[type]
 NUMBERS: Kinds = frozenset({float, int, bool, type(None)})
@@ -53,18 +54,33 @@ class Schema:
     def from_rows(self, rows: Sequence[Any], names: Sequence[str]) -> Columns:
         """Turn rows that are lists, in the order of `names`, into checked columns."""
         width = len(names)
+        self.check_names(names)
         if not all(type(row) is list and len(row) == width for row in rows):
             _refuse_row(rows, names)
         if names == self.names:
             return self._from_rows(rows)
-        if len(set(names)) != width:
-            raise bad(f"column {next(name for name in names if names.count(name) > 1)} is named twice")
         return self.from_columns(dict(zip(names, zip(*rows, strict=True) if rows else ((),) * width, strict=True)))
+
+    def check_names(self, names: Sequence[str]) -> None:
+        """Refuse names that are not the model's columns, each once, in any order.
+
+        Raises:
+            RequestError: One is missing, unknown or there twice (400).
+        """
+        if names == self.names:
+            return
+        seen = set[str]()
+        for name in names:
+            if name in seen:
+                raise bad(f"column {name} is named twice")
+            seen.add(name)
+        if seen != self.places.keys():
+            raise bad(self._name_problem(dict.fromkeys(names)))
 
     def from_columns(self, columns: Mapping[str, Column]) -> Columns:
         """Check names, lengths and values, and put the columns into the order of training."""
         if columns.keys() != self.places.keys():
-            raise bad(_name_problem(self.names, columns))
+            raise bad(self._name_problem(columns))
         ordered = [columns[name] for name in self.names]
         length = len(ordered[0])
         for name, column in zip(self.names, ordered, strict=True):
@@ -79,8 +95,7 @@ class Schema:
         """Return the columns if each value fits, the numbers of several rows as an array."""
         if rows == 0:
             raise bad("there are no rows: send at least one")
-        if rows > ROWS_LIMIT:
-            raise RequestError(413, f"{rows} rows are more than {ROWS_LIMIT}: send fewer a request")
+        check_rows(rows)
         if rows > 1:
             return list(map(_checked_column, self.inputs, columns))
         kinds = tuple([type(column[0]) for column in columns])
@@ -110,12 +125,19 @@ class Schema:
                 places.append(place)
         return places
 
+    def _name_problem(self, given: Collection[str]) -> str:
+        missing = next((name for name in self.names if name not in given), None)
+        if missing is not None:
+            return f"column {missing} is missing: the model reads {listed(self.names)} (null where a value is not known)"
+        unknown = next(name for name in given if name not in self.places)
+        return f"column {unknown} is unknown: the model reads {listed(self.names)}"
+
     def _refuse_record(self, records: Sequence[Any]) -> None:
         for number, row in enumerate(records):
             if not isinstance(row, dict):
-                raise bad(f"row {number}: expected an object with the columns {', '.join(self.names)}, got {SEEN[type(row)]}")
+                raise bad(f"row {number}: expected an object with the columns {listed(self.names)}, got {SEEN[type(row)]}")
             if row.keys() != self.places.keys():
-                raise bad(f"row {number}: {_name_problem(self.names, row)}")
+                raise bad(f"row {number}: {self._name_problem(row)}")
 
 
 def _checked_column(item: Input, column: Column) -> Column:
@@ -151,7 +173,7 @@ def _refuse_row(rows: Sequence[Any], names: Sequence[str]) -> None:
         if not isinstance(row, list):
             raise bad(f"row {number}: expected a list of {len(names)} values, got {SEEN[type(row)]}")
         if len(row) != len(names):
-            raise bad(f"row {number}: {len(row)} values for {len(names)} columns ({', '.join(names)})")
+            raise bad(f"row {number}: {len(row)} values for {len(names)} columns ({listed(names)})")
 
 
 def _refuse_value(item: Input, column: Column, allowed: Kinds) -> None:
@@ -171,8 +193,18 @@ def _require_exact(name: str, column: Column) -> None:
             raise bad(f"row {row}, column {name}: {value} has no exact 64-bit float: send it as one")
 
 
-def _name_problem(expected: Sequence[str], given: Collection[str]) -> str:
-    missing = next((name for name in expected if name not in given), None)
-    if missing is not None:
-        return f"column {missing} is missing: the model reads {', '.join(expected)} (null where a value is not known)"
-    return f"column {next(name for name in given if name not in expected)} is unknown: the model reads {', '.join(expected)}"
+def check_rows(rows: int) -> int:
+    """Return how many rows there are, if they are not too many.
+
+    Raises:
+        RequestError: They are (413).
+    """
+    if rows > ROWS_LIMIT:
+        raise RequestError(413, f"{rows} rows are more than {ROWS_LIMIT}: send fewer a request")
+    return rows
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as a text, the first ones of many."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
