@@ -3,10 +3,12 @@
 import argparse
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
 import warnings
+from functools import partial
 
 # One request is one thread's work: OpenMP's own threads would only fight over the cores. It is read once, when NumPy is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -17,6 +19,7 @@ from starlette.types import ASGIApp
 from core.errors import UserError
 from serving import memory
 from serving.app import application
+from serving.budget import LIMIT
 from serving.connection import Connection
 from serving.drain import Drain, Server
 from serving.model import Version, load
@@ -24,7 +27,7 @@ from serving.service import Service
 from serving.settings import Settings
 
 FLIGHT_SECONDS = 10  # for what is in flight when the door closes
-KEEP_ALIVE_SECONDS = 75  # more than a proxy's 60: whoever reuses a connection has to be the one who closes it
+OPEN_FILES = 8192  # a soft limit is often below the number of connections
 
 logger = logging.getLogger("serving")
 
@@ -39,12 +42,21 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):  # until uvicorn listens: a container's first process ignores what it does not handle
         signal.signal(number, lambda *_: sys.exit(0))
     memory.bound()
+    _open_files()
     try:
         listener = _listen(arguments.host, arguments.port)
     except UserError as error:
         return _failed(str(error))
     version = Version(arguments.name, arguments.version, arguments.uri, arguments.digest)
-    settings = Settings(arguments.access_log, arguments.prediction_log, grpc=f"{arguments.host}:{arguments.grpc_port}" if arguments.grpc_port else "")
+    settings = Settings(
+        arguments.access_log,
+        arguments.prediction_log,
+        grpc=f"{arguments.host}:{arguments.grpc_port}" if arguments.grpc_port else "",
+        host=arguments.host,
+        keep_alive=arguments.keep_alive_seconds,
+        cors=tuple(arguments.cors_origins.replace(",", " ").split()),
+        memory=arguments.memory_limit,
+    )
     return _serve(Service(version, settings, Drain(arguments.drain_seconds)), listener)
 
 
@@ -55,7 +67,7 @@ def _serve(service: Service, listener: socket.socket) -> int:
         failures.append(sentence)
         server.should_exit = True
 
-    server = Server(_config(application(service, load, fail)), service.drain, service.metrics)
+    server = Server(_config(service, application(service, load, fail)), service.drain, service.metrics)
     logger.info("listening on %s, loading %s from %s", _address(listener), service.version, service.version.uri)
     try:
         server.run(sockets=[listener])
@@ -87,7 +99,20 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--prediction-log", type=_share, default=share, help="share of requests kept in s3://predictions (PREDICTION_LOG)")
     grpc_port = os.environ.get("GRPC_PORT", "0")
     parser.add_argument("--grpc-port", type=int, default=grpc_port, help="port for gRPC, 0 for none; needs the extra grpc (GRPC_PORT)")
+    keep_alive = os.environ.get("KEEP_ALIVE_SECONDS", "75")  # more than a proxy's 60: who reuses a connection has to close it
+    parser.add_argument("--keep-alive-seconds", type=int, default=keep_alive, help="how long an idle connection stays open (KEEP_ALIVE_SECONDS)")
+    cors = os.environ.get("CORS_ORIGINS", "")
+    parser.add_argument("--cors-origins", default=cors, help="origins of web pages that may ask, * for all (CORS_ORIGINS)")
+    limit = os.environ.get("MEMORY_LIMIT") or str(LIMIT)
+    parser.add_argument("--memory-limit", type=int, default=limit, help="bytes that the server may have (MEMORY_LIMIT)")
     return parser.parse_args()
+
+
+def _open_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _share(text: str) -> float:
@@ -104,16 +129,16 @@ def _listen(host: str, port: int) -> socket.socket:
         raise UserError(f"cannot listen on {host}:{port} ({error}): choose another --port or end what has it") from error
 
 
-def _config(app: ASGIApp) -> uvicorn.Config:
+def _config(service: Service, app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http=Connection,
+        http=partial(Connection, service),  # type: ignore[arg-type]
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=FLIGHT_SECONDS,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_keep_alive=service.settings.keep_alive,
     )
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from starlette.types import Scope
 
 from serving.query import Headers
 
@@ -22,16 +22,16 @@ class AccessLog:
     def __init__(self, on: bool) -> None:
         self.on = on
 
-    def write(self, scope: Scope, headers: Headers, status: int, seconds: float, **more: Any) -> None:
+    def write(self, scope: Mapping[str, Any], headers: Headers, status: int, seconds: float | None = None, **more: Any) -> None:
         """Write down one request."""
         client = scope.get("client")
         line = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "client": f"{client[0]}:{client[1]}" if client else "",
-            "method": scope["method"],
-            "path": scope["path"],
+            "method": scope.get("method", ""),
+            "path": scope.get("path", ""),
             "status": status,
-            "ms": round(seconds * 1000, 3),
+            **({} if seconds is None else {"ms": round(seconds * 1000, 3)}),
             "request_id": headers.get(b"x-request-id", b"").decode("latin-1"),
             "traceparent": headers.get(b"traceparent", b"").decode("latin-1"),
             **more,

@@ -62,7 +62,15 @@ def _straight(app: Starlette, service: Service, routes: list[Route]) -> ASGIApp:
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         endpoint = endpoints.get(scope.get("path", ""))
-        await (endpoint if endpoint and scope["method"] == "POST" else app)(scope, receive, send)
+        if endpoint and scope["method"] == "POST":
+            await endpoint(scope, receive, send)
+            return
+        try:
+            service.hosts.check(scope)
+        except RequestError as problem:
+            await _response(service, problem.status, refusal(problem, open_inference.error))(scope, receive, send)
+        else:
+            await app(scope, receive, send)
 
     return answer
 
@@ -95,12 +103,12 @@ async def _load(service: Service, load: Callable[[Version], Model], fail: Callab
 
 def _routes(service: Service, below: str) -> list[Route]:
     """Return the routes, those first that are asked most."""
-    infer = Endpoint(service, "open-inference", open_inference.parse, open_inference.error)
+    infer = Endpoint(service, "open-inference", open_inference.parse, open_inference.weigh, open_inference.error)
     posts = {
-        "/invocations": Endpoint(service, "mlflow", mlflow.parse, mlflow.error),
+        "/invocations": Endpoint(service, "mlflow", mlflow.parse, mlflow.weigh, mlflow.error),
         f"{MODEL}/infer": infer,
         f"{MODEL}/versions/{{version}}/infer": infer,
-        "/v1/models/{name}:predict": Endpoint(service, "kserve", kserve.parse, open_inference.error),
+        "/v1/models/{name}:predict": Endpoint(service, "kserve", kserve.parse, kserve.weigh, open_inference.error),
     }
     return [
         *(Route(below + path, endpoint, methods=["POST"]) for path, endpoint in posts.items()),
@@ -124,6 +132,9 @@ def _answering(service: Service, answer: Answer) -> Callable[[Request], Awaitabl
 
 def _no_route(service: Service) -> Any:
     async def refuse(request: Request, error: HTTPException) -> ASGIApp:
+        allowed = service.origins.preflight(dict(request.scope["headers"])) if request.method == "OPTIONS" else None
+        if allowed is not None:
+            return _response(service, 200, Reply(b"", headers=tuple([(name.encode(), value.encode()) for name, value in allowed.items()])))
         messages = {404: f"there is no {request.url.path} here", 405: f"{request.method} is not for {request.url.path}"}
         message = messages.get(error.status_code, error.detail)
         return _response(service, error.status_code, refusal(RequestError(error.status_code, message, error.headers), open_inference.error))
@@ -133,6 +144,9 @@ def _no_route(service: Service) -> Any:
 
 def _response(service: Service, status: int, reply: Reply) -> ASGIApp:
     async def response(scope: Scope, _: Receive, send: Send) -> None:
-        await respond(service, dict(scope["headers"]), send, status, reply)
+        headers = dict(scope["headers"])
+        await respond(service, headers, send, status, reply)
+        if service.access_log.on:
+            service.access_log.write(scope, headers, status)
 
     return response

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import re
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import orjson
 from starlette.types import Receive
 
 from serving.errors import RequestError, bad, busy
 
+Body = bytes | bytearray
+
 BODY_LIMIT = 16 * 1024 * 1024
 BODIES_LIMIT = 4 * BODY_LIMIT  # of all requests at once
 SMALL = 16 * 1024  # is taken all the same: the number of connections bounds these
 JSON, CSV, BINARY = "application/json", "text/csv", "application/octet-stream"
-TEXT_OR_NAN = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)|NaN', re.DOTALL)
+CHARSETS = ("utf-8", "utf8", "us-ascii", "ascii")  # ASCII is UTF-8, too
+GZIP = ("gzip", "x-gzip")
+GZIP_FORMAT = 31  # zlib's number for gzip and nothing else
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+MARK = b"\x00\x01\x02"  # as long as NaN, and in no JSON
 
 
 class Disconnected(Exception):
@@ -28,7 +35,7 @@ class Bodies:
     def __init__(self) -> None:
         self.bytes = 0
 
-    async def read(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
+    async def read(self, headers: Mapping[bytes, bytes], receive: Receive) -> Body:
         """Read a body; whoever has it gives it back by `release`.
 
         Raises:
@@ -43,11 +50,23 @@ class Bodies:
             return body
         return await self._join(message, receive)
 
-    def release(self, body: bytes) -> None:
+    def replace(self, body: Body, other: Body) -> None:
+        """Have another body in the place of one.
+
+        Raises:
+            RequestError: All bodies together are too large (503).
+        """
+        self._take(len(other) - len(body), len(other))
+
+    def release(self, body: Body) -> None:
         """Forget a body."""
         self.bytes -= len(body)
 
-    async def _join(self, message: Any, receive: Receive) -> bytes:
+    def is_full(self, more: int) -> bool:
+        """Whether there is no room for so many bytes more; a few are always taken."""
+        return self.bytes + more > BODIES_LIMIT and more > SMALL
+
+    async def _join(self, message: Any, receive: Receive) -> bytearray:
         body, kept = bytearray(), False
         try:
             while True:
@@ -57,7 +76,7 @@ class Bodies:
                 body += message["body"]
                 if not message.get("more_body"):
                     kept = True
-                    return bytes(body)
+                    return body
                 message = await receive()
         finally:
             if not kept:
@@ -78,18 +97,39 @@ def content_type(headers: Mapping[bytes, bytes], *allowed: str) -> str:
         RequestError: It is none of the allowed ones (415).
     """
     given = headers.get(b"content-type", b"application/json")
-    if given == b"application/json" and b"content-encoding" not in headers:
+    if given == b"application/json":
         return JSON
-    kind, _, parameters = given.decode("latin-1").lower().partition(";")
-    charset = parameters.partition("charset=")[2].strip(' "') or "utf-8"
-    if kind.strip() not in allowed or charset not in ("utf-8", "utf8"):
+    kind, *parameters = given.decode("latin-1").lower().split(";")
+    pairs = [(name.strip(), value.strip(' \t"')) for name, _, value in (parameter.partition("=") for parameter in parameters)]
+    if kind.strip() not in allowed or any(name == "charset" and value not in CHARSETS for name, value in pairs):
         raise RequestError(415, f"the body has to be {' or '.join(allowed)}, in UTF-8: send Content-Type: {allowed[0]}")
-    if headers.get(b"content-encoding", b"identity") != b"identity":
-        raise RequestError(415, "compressed bodies are not supported: send it without Content-Encoding")
     return kind.strip()
 
 
-def parse_json(body: bytes) -> Any:
+def decompressed(body: Body, headers: Mapping[bytes, bytes]) -> Body:
+    """Return the body without its Content-Encoding, or refuse it as soon as it is too large.
+
+    Raises:
+        RequestError: It is encoded otherwise (415), not gzip (400), or too large (413).
+    """
+    encoding = headers.get(b"content-encoding", b"identity").decode("latin-1").lower().strip()
+    if encoding in ("identity", ""):
+        return body
+    if encoding not in GZIP:
+        raise RequestError(415, "the Content-Encoding has to be gzip, or none", {"accept-encoding": "gzip"})
+    stream = zlib.decompressobj(GZIP_FORMAT)
+    try:
+        whole = stream.decompress(body, BODY_LIMIT + 1)
+    except zlib.error as error:
+        raise bad("the body is not gzip, though its Content-Encoding says so") from error
+    if len(whole) > BODY_LIMIT:
+        raise _too_large()
+    if not stream.eof or stream.unused_data:
+        raise bad("the body is not one stream of gzip: its end is missing, or something is behind it")
+    return whole
+
+
+def parse_json(body: Body) -> Any:
     """Parse a body. NaN is null: MLflow's client and Triton's write a missing number like that, though it is not JSON.
 
     Raises:
@@ -98,19 +138,37 @@ def parse_json(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        return _parse_without_nan(body, error)
+        return _parse_leniently(body, error)
 
 
-def _parse_without_nan(body: bytes, error: orjson.JSONDecodeError) -> Any:
-    without = TEXT_OR_NAN.sub(lambda found: b"null" if found[0] == b"NaN" else found[0], body) if b"NaN" in body else body
+def _parse_leniently(body: Body, error: orjson.JSONDecodeError) -> Any:
+    lenient = body.removeprefix(BYTE_ORDER_MARK)
+    if b"NaN" in lenient:
+        lenient = _without_nan(bytes(lenient))
     try:
-        if without != body:
-            return orjson.loads(without)
+        if lenient != body:
+            return orjson.loads(lenient)
     except orjson.JSONDecodeError as another:
         error = another
-    if not body.strip():
+    if not lenient.strip():
         raise bad("the body is empty: send JSON") from error
     raise bad(f"the body is not JSON: {error} (a missing value is null or NaN; Infinity is not JSON)") from error
+
+
+def _without_nan(body: bytes) -> bytes:
+    """Write null for each NaN outside of texts."""
+    quotes = body.replace(rb"\\", b"__").replace(rb"\"", b"__") if b"\\" in body else body
+    letters = np.frombuffer(quotes, np.uint8)
+    is_text = np.logical_xor.accumulate(letters == ord('"'))
+    is_nan = (letters[:-2] == ord("N")) & (letters[1:-1] == ord("a")) & (letters[2:] == ord("N"))
+    is_nan &= ~is_text[:-2]
+    if MARK in body or not is_nan.any():
+        return body
+    marked = np.frombuffer(body, np.uint8).copy()
+    (places,) = np.nonzero(is_nan)
+    for offset, letter in enumerate(MARK):
+        marked[places + offset] = letter
+    return marked.tobytes().replace(MARK, b"null")
 
 
 def _check_length(headers: Mapping[bytes, bytes]) -> None:

@@ -10,6 +10,7 @@ import orjson
 from numpy.typing import NDArray
 
 from core.engines import Answers, Columns
+from serving.body import Body
 from serving.model import Model
 
 Headers = Mapping[bytes, bytes]  # names in lower case
@@ -40,7 +41,8 @@ class Query:
     identity: str = ""
 
 
-Parse = Callable[[Model, bytes, Headers], Query]
+Parse = Callable[[Model, Body, Headers], Query]
+Weigh = Callable[[Body, Headers], int]
 
 
 def json_reply(document: Any) -> Reply:

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 from serving.access_log import AccessLog
 from serving.batching import Batcher
 from serving.body import Bodies
+from serving.budget import Budget
 from serving.drain import Drain
 from serving.errors import RequestError, busy
+from serving.hosts import Hosts
 from serving.metrics import Metrics
 from serving.model import Model, Version
+from serving.origins import Origins
 from serving.settings import Settings
+from serving.weight import row_weight
 
 if TYPE_CHECKING:
     from serving.prediction_log import PredictionLog
@@ -23,6 +27,8 @@ class Service:
     def __init__(self, version: Version, settings: Settings, drain: Drain) -> None:
         self.version, self.settings, self.drain = version, settings, drain
         self.metrics, self.bodies, self.access_log = Metrics(), Bodies(), AccessLog(settings.access_log)
+        self.hosts, self.origins, self.budget = Hosts(settings.host), Origins(settings.cors), Budget(settings.memory)
+        self.row_weight = 0
         self.model: Model | None = None
         self.batcher: Batcher | None = None
         self.log: PredictionLog | None = None
@@ -38,6 +44,8 @@ class Service:
 
             self.log = PredictionLog(self.version, model.manifest, self.settings.prediction_log)
             self.log.start()
+        self.row_weight = row_weight(model, is_logged=self.log is not None)
+        self.budget.measure()
         self.headers = [*self.headers, (b"x-model-engine", model.engine.name.encode())]
         self.model = model
 
@@ -71,6 +79,12 @@ class Service:
         """
         if name != self.version.name or version not in (None, self.version.version):
             raise RequestError(404, f"this server has {self.version}, not {name} version {version or 'any'}")
+
+    def count_refusal(self, status: int, client: tuple[str, int] | None) -> None:
+        """Count what was refused before it was a request, and write it down."""
+        self.metrics.codes["http", status] += 1
+        if self.access_log.on:
+            self.access_log.write({"client": client}, {}, status)
 
     def description(self) -> dict[str, str]:
         """Say what serves, in labels."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from core.engines import Answers
-from serving.body import JSON, content_type, parse_json
+from serving.body import JSON, Body, content_type, parse_json
 from serving.errors import bad
 from serving.model import Model
 from serving.protocols.mlflow import instances
 from serving.query import Headers, Query, Reply, json_reply, plain
+from serving.weight import json_weight
 
 
-def parse(model: Model, body: bytes, headers: Headers) -> Query:
+def parse(model: Model, body: Body, headers: Headers) -> Query:
     """Understand one request.
 
     Raises:
@@ -25,6 +26,11 @@ def parse(model: Model, body: bytes, headers: Headers) -> Query:
     if len(request) != 1:
         raise bad(f"{next(key for key in request if key != 'instances')} is unknown: send instances alone")
     return Query(instances(request["instances"], model.schema), ("predict",), _respond)
+
+
+def weigh(body: Body, _: Headers) -> int:
+    """Return the most bytes of memory that a body becomes."""
+    return json_weight(body)
 
 
 def _respond(answers: Answers) -> Reply:

@@ -12,11 +12,12 @@ from core.csvtext import MARK, header
 from core.csvtext import rows as table_rows
 from core.engines import Answers, Columns
 from core.fields import UTF_8, Refused
-from serving.body import CSV, JSON, content_type, parse_json
-from serving.columns import SEEN, Schema
+from serving.body import CSV, JSON, Body, content_type, parse_json
+from serving.columns import SEEN, Schema, listed
 from serving.errors import RequestError, bad
 from serving.model import Model
 from serving.query import Headers, Query, Reply, json_reply, plain
+from serving.weight import csv_weight, json_weight
 
 SPLIT = {"columns", "data", "index"}
 METHOD = "predict_method"
@@ -24,7 +25,7 @@ PREDICT = ("predict",)
 ERROR_CODES = {400: "BAD_REQUEST", 404: "RESOURCE_DOES_NOT_EXIST", 500: "INTERNAL_ERROR", 503: "TEMPORARILY_UNAVAILABLE"}
 
 
-def parse(model: Model, body: bytes, headers: Headers) -> Query:
+def parse(model: Model, body: Body, headers: Headers) -> Query:
     """Understand one scoring request.
 
     Raises:
@@ -38,6 +39,11 @@ def parse(model: Model, body: bytes, headers: Headers) -> Query:
         if form in FORMS:
             return Query(FORMS[form](document, model.schema), PREDICT, _predictions)
     return _general(model, request)
+
+
+def weigh(body: Body, headers: Headers) -> int:
+    """Return the most bytes of memory that a body becomes."""
+    return csv_weight(body) if content_type(headers, JSON, CSV) == CSV else json_weight(body)
 
 
 def error(problem: RequestError) -> bytes:
@@ -103,7 +109,7 @@ def _inputs(document: Any, schema: Schema) -> Columns:
     return schema.from_columns(document)
 
 
-def _csv(body: bytes, schema: Schema) -> Columns:
+def _csv(body: Body, schema: Schema) -> Columns:
     """Read a table with a line of names, as training reads the files of its source."""
     dialect = schema.reader.dialect
     text = _text(body, dialect.encoding)
@@ -111,6 +117,7 @@ def _csv(body: bytes, schema: Schema) -> Columns:
         raise bad("the body is empty: send a line of column names and a line a row")
     try:
         names, delimiter, _, start = header(text, dialect)
+        schema.check_names(names)
         _, *rows = table_rows(text[start:] if start else text, delimiter, dialect)
     except csv.Error as problem:
         raise bad(f"the body is not CSV in UTF-8: {problem}") from problem
@@ -119,10 +126,8 @@ def _csv(body: bytes, schema: Schema) -> Columns:
     for number, row in enumerate(rows):
         if len(row) != width:
             if len(row) < width or any(row[width:]):
-                raise bad(f"row {number}: {len(row)} values for {width} columns ({', '.join(names)})")
+                raise bad(f"row {number}: {len(row)} values for {width} columns ({listed(names)})")
             del row[width:]  # nothing but delimiters
-    if len(set(names)) != width:
-        raise bad(f"column {next(name for name in names if names.count(name) > 1)} is named twice")
     columns: dict[str, Any] = dict(zip(names, zip(*rows, strict=True) if rows else ((),) * width, strict=True))
     for name, read in schema.parsers.items():
         if name in columns:
@@ -133,7 +138,7 @@ def _csv(body: bytes, schema: Schema) -> Columns:
     return schema.from_columns(columns)
 
 
-def _text(body: bytes, encoding: str) -> str:
+def _text(body: Body, encoding: str) -> str:
     """Decode a table. What is not UTF-8 is in the encoding of the source, if it has another one."""
     try:
         return body.decode().lstrip(MARK)

@@ -12,18 +12,21 @@ import orjson
 
 from core.bundle import Input, Output
 from core.engines import Answers, Column, Columns
-from serving.body import BINARY, JSON, content_type, parse_json
-from serving.columns import SEEN
+from serving.body import BINARY, JSON, Body, content_type, parse_json
+from serving.columns import SEEN, check_rows
 from serving.errors import RequestError, bad
 from serving.model import Model
 from serving.protocols import tensors
 from serving.query import Headers, Query, Reply, json_reply, plain
+from serving.weight import json_weight, tensor_weight
 
 INTEGERS = {f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)}
 # What a client may call a column; the values are converted where that is exact.
 ACCEPTED = {"FP64": {"FP64", "FP32", "FP16", "BOOL"} | INTEGERS, "BYTES": {"BYTES"}}
 ALLOWED: dict[str, type] = {"BOOL": bool} | dict.fromkeys(INTEGERS, int)
 HEADER_LENGTH = b"inference-header-content-length"
+HEADER_DIGITS = 9
+SHAPE_SHOWN = 8  # numbers of a shape that a sentence repeats
 EXTENSIONS = ["binary_tensor_data"]
 Take = Callable[[str, int], memoryview]
 
@@ -47,7 +50,7 @@ def metadata(model: Model) -> dict[str, Any]:
     }
 
 
-def parse(model: Model, body: bytes, headers: Headers) -> Query:
+def parse(model: Model, body: Body, headers: Headers) -> Query:
     """Understand one inference request.
 
     Raises:
@@ -66,6 +69,15 @@ def parse(model: Model, body: bytes, headers: Headers) -> Query:
         return _respond(model, identity, outputs, answers)
 
     return Query(columns, tuple([output.name for output, _ in outputs]), respond, identity.get("id", ""))
+
+
+def weigh(body: Body, headers: Headers) -> int:
+    """Return the most bytes of memory that a body becomes."""
+    head, size = body, 0
+    given = headers.get(HEADER_LENGTH, b"")
+    if given.isdigit() and len(given) <= HEADER_DIGITS and int(given) <= len(body):
+        head, size = body[: int(given)], len(body) - int(given)
+    return json_weight(head) + tensor_weight(head, size)
 
 
 def error(problem: RequestError) -> bytes:
@@ -87,19 +99,19 @@ def rows_of(item: Input, datatype: Any, shape: Any) -> int:
     if type(datatype) is not str or datatype not in ACCEPTED[item.datatype]:
         raise bad(f"column {item.name}: the datatype is {item.datatype}, not {datatype if isinstance(datatype, str) else 'what was sent'}")
     if type(shape) is list and len(shape) == 1 and type(shape[0]) is int and shape[0] >= 0:
-        return shape[0]
-    is_shape = isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape)
+        return check_rows(shape[0])
+    is_shape = isinstance(shape, list) and len(shape) <= SHAPE_SHOWN and all(type(size) is int and size >= 0 for size in shape)
     if not is_shape or len(shape) not in (1, 2) or shape[1:] not in ([], [1]):
         raise bad(f"column {item.name}: the shape has to be [rows] or [rows, 1], not {shape if is_shape else 'what was sent'}")
-    return int(shape[0])
+    return check_rows(int(shape[0]))
 
 
-def _split(body: bytes, headers: Headers) -> tuple[bytes, Take]:
+def _split(body: Body, headers: Headers) -> tuple[Body, Take]:
     """Part the JSON from the binary data behind it, of which each tensor takes the next bytes."""
     given = headers.get(HEADER_LENGTH)
     if given is None:
         return body, _no_binary
-    if not given.isdigit() or len(given) > 9 or int(given) > len(body):
+    if not given.isdigit() or len(given) > HEADER_DIGITS or int(given) > len(body):
         raise bad(f"Inference-Header-Content-Length has to be a number up to the body's {len(body)} bytes")
     rest, start = memoryview(body)[int(given) :], 0
 

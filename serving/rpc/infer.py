@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from core.bundle import Input, Output
 from core.engines import Answers, Column
+from serving.body import Body
 from serving.errors import bad
 from serving.model import Model
 from serving.protocols import tensors
 from serving.protocols.open_inference import offered, rows_of
 from serving.query import Headers, Query, Reply
 from serving.rpc.messages import RESPONSES, Message, understood
+from serving.weight import message_weight
 
 # By datatype: the field of a tensor's contents, and as what the values travel in it.
 FIELDS = {
@@ -30,13 +32,13 @@ FIELDS = {
 }
 
 
-def parse(check_name: Callable[[str, str | None], None], model: Model, body: bytes, _: Headers) -> Query:
+def parse(check_name: Callable[[str, str | None], None], model: Model, body: Body, _: Headers) -> Query:
     """Understand one inference request.
 
     Raises:
         RequestError: It does not fit the protocol or the model.
     """
-    request = understood("ModelInfer", body)
+    request = understood("ModelInfer", bytes(body))
     check_name(request.model_name, request.model_version or None)
     names = dict.fromkeys(output.name for output in request.outputs)
     outputs = offered(model, names) if names else list(model.manifest.outputs)
@@ -47,6 +49,11 @@ def parse(check_name: Callable[[str, str | None], None], model: Model, body: byt
         return _respond(model, identity, outputs, answers, is_raw=is_raw)
 
     return Query(columns, tuple([output.name for output in outputs]), respond, identity)
+
+
+def weigh(body: Body, _: Headers) -> int:
+    """Return the most bytes of memory that a message becomes."""
+    return message_weight(body)
 
 
 def _columns(request: Message, model: Model) -> dict[str, Column]:
@@ -65,7 +72,7 @@ def _columns(request: Message, model: Model) -> dict[str, Column]:
 
 def _values(item: Input, tensor: Message, raw: bytes | None) -> Column:
     name, datatype = item.name, tensor.datatype
-    rows = rows_of(item, datatype, list(tensor.shape))
+    rows = rows_of(item, datatype, list(tensor.shape[:3]))
     if raw is None:
         return _typed(name, datatype, tensor.contents, rows)
     if tensor.HasField("contents"):

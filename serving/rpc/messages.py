@@ -18,6 +18,10 @@ from serving.errors import bad
 
 COMPILED = Path(__file__).with_name("open_inference.binpb")
 Message = Any
+PLAIN_BYTES = 64 * 1024  # of a message whose parts need not be counted
+PARTS_LIMIT = 50_000  # fields of a larger one: each tensor becomes an object of forty times its least size
+LENGTH_DELIMITED = 2  # on the wire
+FIXED = {1: 8, 5: 4}  # bytes by the type on the wire
 
 
 def _service() -> Any:
@@ -38,7 +42,36 @@ def understood(method: str, body: bytes) -> Message:
     Raises:
         RequestError: The bytes are none (400).
     """
+    if len(body) > PLAIN_BYTES:
+        _check_parts(body)
     try:
         return REQUESTS[method].FromString(body)
     except DecodeError as error:
         raise bad(f"the message is not a {REQUESTS[method].DESCRIPTOR.name} of the Open Inference Protocol") from error
+
+
+def _check_parts(body: bytes) -> None:
+    place = 0
+    for _ in range(PARTS_LIMIT):
+        kind, place = _varint(body, place)
+        if kind & 7 == LENGTH_DELIMITED:
+            size, place = _varint(body, place)
+            place += size
+        elif kind & 7 == 0:
+            _, place = _varint(body, place)
+        else:
+            place += FIXED.get(kind & 7, 0)
+        if place >= len(body):
+            return
+    raise bad(f"the message has more than {PARTS_LIMIT} fields: send one tensor a column")
+
+
+def _varint(body: bytes, place: int) -> tuple[int, int]:
+    value = shift = 0
+    for byte in body[place : place + 10]:
+        place += 1
+        value |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            break
+    return value, place

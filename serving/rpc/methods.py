@@ -44,7 +44,7 @@ class Methods:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._readers = asyncio.Semaphore(READERS)
-        self._infer = Endpoint(service, "grpc", partial(infer.parse, service.check_name), _sentence)
+        self._infer = Endpoint(service, "grpc", partial(infer.parse, service.check_name), infer.weigh, _sentence)
 
     def handlers(self) -> dict[str, Any]:
         """Return what gRPC calls, by name.
@@ -75,7 +75,7 @@ class Methods:
             sent.append(message)
 
         await self._infer(_scope(context, with_client=self._service.access_log.on), receive, send)
-        start, body = sent
+        start, body, *_ = sent
         return start["status"], body["body"], [(name, value) for name, value in start["headers"] if name not in NOT_HERE]
 
     async def _read(self, context: Context) -> bytes:

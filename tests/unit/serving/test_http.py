@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -43,11 +42,10 @@ def test_another_method_is_not_allowed(wine_server: Running, method: str, path: 
         pytest.param({"content-type": "application/x-www-form-urlencoded"}, id="curl without a type"),
         pytest.param({"content-type": "application/json; charset=latin-1"}, id="latin-1"),
         pytest.param({"content-type": "application/octet-stream", "inference-header-content-length": "10"}, id="binary tensors"),
-        pytest.param({"content-type": "application/json", "content-encoding": "gzip"}, id="gzip"),
     ],
 )
 def test_another_content_type_is_not_supported(wine_server: Running, headers: dict[str, str]) -> None:
-    response = web.post(f"{wine_server.url}/invocations", content=gzip.compress(b"{}"), headers=headers)
+    response = web.post(f"{wine_server.url}/invocations", content=b"{}", headers=headers)
 
     assert response.status_code == 415
     assert response.json()["message"]

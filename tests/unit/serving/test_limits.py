@@ -16,7 +16,7 @@ import pytest
 
 from serving.body import BODIES_LIMIT, BODY_LIMIT
 from serving.columns import ROWS_LIMIT
-from serving.connection import HEAD_LIMIT, MOST, READ_SECONDS, REQUEST_SECONDS
+from serving.connection import HEAD_LIMIT, MOST, READ_SECONDS, RELEASED, REQUEST_SECONDS
 from tests.unit.serving.bodies import binary, tensors
 from tests.unit.serving.models import Trained, publish
 from tests.unit.serving.servers import SCIKIT_LEARN, Launcher, Running
@@ -243,17 +243,18 @@ def test_a_client_that_leaves_early_harms_nobody(wine_server: Running, wine: Tra
     assert exchange(wine_server, asked)[0].status == 200
 
 
-def test_idle_connections_are_many_and_one_too_many_is_refused(launcher: Launcher, wine: Trained) -> None:
+def test_idle_connections_are_many_and_make_room_for_new_ones(launcher: Launcher, wine: Trained) -> None:
     server = launcher.start(*publish(wine.onnx)).wait_until_ready()
     before = memory(server)
 
     with ExitStack() as clients, neighbour(server, wine):
-        idle = [clients.enter_context(connect(server)) for _ in range(MOST)]
-        refused = next(answers(idle[-1]))
+        idle = [clients.enter_context(connect(server)) for _ in range(MOST + 10)]
+        (live,) = exchange(server, request("/v2/health/live", None, {}, "GET"))
+        released = [one for one in idle[:RELEASED] if one.recv(1) == b""]
     time.sleep(1)
 
-    assert (refused.status, refused.headers["retry-after"]) == (503, "1")
-    assert refused.document == {"error": "too many connections: try again in a second"}
+    assert live.status == 200
+    assert len(released) >= RELEASED - 1
     assert memory(server) - before < 64 * 2**20
     assert exchange(server, ask(wine, 0))[0].status == 200
 
