@@ -229,6 +229,21 @@ class Serving(Frozen):
     cpu: Cpu = Field(default="1", description="Cores, such as 1 or 500m.")
     memory: Memory = Field(default="512Mi", description="Memory, such as 512Mi.")
     log_predictions: float = Field(default=0.0, ge=0, le=1, description="Share of requests whose rows and answers go to s3://predictions, 0 to 1.")
+    keep_alive: int = Field(
+        default=75, ge=1, le=3600, description="Seconds that an idle connection stays open: more than your load balancer keeps it."
+    )
+    cors: tuple[Annotated[str, Field(pattern=r"^(\*|https?://[^/\s,]+)$")], ...] = Field(
+        default=(), description="Web pages that may send requests, such as [https://app.example.com], or [`*`] for all."
+    )
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The settings of a server, as it reads them from its environment."""
+        return {
+            "PREDICTION_LOG": f"{self.log_predictions:g}",
+            "KEEP_ALIVE_SECONDS": str(self.keep_alive),
+            "CORS_ORIGINS": " ".join(self.cors),
+        }
 
 
 class UseCase(Frozen):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from benchmarks.serving import hostile
 from benchmarks.serving.results import RECORD, load, load_profile
 from benchmarks.serving.tables import lines, markdown
 from docs.marks import filled
@@ -19,7 +20,8 @@ def main() -> None:
 def page(text: str) -> str:
     """Return the page with the recorded figures."""
     header, *layers = load_profile()
-    return filled(text, "docs.figures", f"{markdown(load(RECORD))}\n{lines(header, layers)}\n")
+    text = filled(text, "docs.figures", f"{markdown(load(RECORD))}\n{lines(header, layers)}\n")
+    return filled(text, "docs.figures, attacks", f"{lines(hostile.HEADER, hostile.recorded())}\n")
 
 
 if __name__ == "__main__":

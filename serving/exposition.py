@@ -54,6 +54,7 @@ class ServiceCollector(Collector):
         yield GaugeMetricFamily("model_queue_requests", "Requests that wait for the engine.", batcher.requests if batcher else 0)
         yield GaugeMetricFamily("model_queue_rows", "Rows that wait for the engine.", batcher.rows if batcher else 0)
         yield GaugeMetricFamily("model_body_bytes", "Bodies in memory.", service.bodies.bytes)
+        yield GaugeMetricFamily("model_request_memory_bytes", "Memory that requests hold, by their weight.", service.budget.used)
         yield CounterMetricFamily("model_slow_clients", "Connections cut off because their client was too slow.", metrics.cut_off)
         yield GaugeMetricFamily("model_ready", "Whether the version is proved and wants requests.", service.is_ready)
         yield InfoMetricFamily("model", "What serves.", service.description())

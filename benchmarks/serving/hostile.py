@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from core import processes
@@ -70,6 +71,8 @@ class Result:
     worst_ms: float
     outcome: str
 
+
+HEADER = ("attack", "peak memory", "slowest answer meanwhile", "the attacker got")
 
 Attack = Callable[[Target, bool], str]
 
@@ -215,6 +218,15 @@ def peak(pid: int) -> int:
     return int(line.split()[1]) * 1024
 
 
+def recorded() -> list[tuple[str, ...]]:
+    """Return the rows of the table in the documentation."""
+    return list(map(_row, [Result(**result) for result in json.loads(RECORD.read_text())]))
+
+
+def _row(result: Result) -> tuple[str, ...]:
+    return result.attack, f"{result.peak_mb:.0f} MB", f"{result.worst_ms:,.0f} ms", result.outcome
+
+
 def _forget_peak(pid: int) -> None:
     Path(f"/proc/{pid}/clear_refs").write_text("5")
 
@@ -235,9 +247,9 @@ def main() -> None:
             Console().print(f"{result.attack}: {result.peak_mb:.0f} MB, {result.worst_ms:.0f} ms, {result.outcome}", markup=False)
     if not is_quick:
         RECORD.write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n")
-    shown = Table("attack", "peak, MB", "a good client's slowest answer, ms", "answered")
-    for result in results:
-        shown.add_row(result.attack.replace("[", r"\["), f"{result.peak_mb:.0f}", f"{result.worst_ms:.0f}", result.outcome)
+    shown = Table(*HEADER)
+    for row in map(_row, results):
+        shown.add_row(*map(escape, row))
     Console(width=110).print(shown)
 
 

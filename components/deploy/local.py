@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,8 +14,9 @@ import requests
 from pydantic import TypeAdapter
 
 from core import processes
-from core.config import Serving
+from core.config import Serving as Settings
 from core.errors import UserError
+from core.frozen import count
 from core.processes import Process
 from core.registry import Version
 
@@ -35,6 +36,7 @@ class Served:
     port: int
     process: Process
     log_predictions: float = 0.0  # not in what was written down before there was such a log
+    variables: dict[str, str] = field(default_factory=dict)  # by which it was started
 
     @property
     def address(self) -> str:
@@ -68,8 +70,8 @@ class Served:
 class LocalDeployer:
     """Starts a server process a version, each on a port of its own; what serves is written down when it has been proven."""
 
-    def __init__(self, name: str, serving: Serving) -> None:
-        self.name, self.log_predictions = name, serving.log_predictions
+    def __init__(self, name: str, serving: Settings) -> None:
+        self.name, self.settings = name, serving
 
     @contextmanager
     def change(self) -> Iterator[None]:
@@ -90,8 +92,8 @@ class LocalDeployer:
         Raises:
             UserError: It ended, or was not ready in time.
         """
-        now, asked = self.serving(), (version.version, version.digest, self.log_predictions)
-        return now if now and (now.version, now.digest, now.log_predictions) == asked else start(version, self.log_predictions)
+        now, asked = self.serving(), (version.version, version.digest, _variables(self.settings))
+        return now if now and (now.version, now.digest, now.variables) == asked else start(version, self.settings)
 
     def switch(self, served: Served) -> None:
         """Do nothing: who asks names the port, and hears of it when it has been proven."""
@@ -118,12 +120,12 @@ class LocalDeployer:
             stop(left)
 
 
-def start(version: Version, log_predictions: float) -> Served:
+def start(version: Version, settings: Settings) -> Served:
     """Start a server of a version on a port of its own and wait until it is ready.
 
     Args:
         version: What it serves.
-        log_predictions: Share of requests that it keeps in s3://predictions.
+        settings: The section `serving` of the use case.
 
     Raises:
         UserError: It ended, or was not ready in time.
@@ -144,12 +146,12 @@ def start(version: Version, log_predictions: float) -> Served:
     ]
     root = str(Path(__file__).resolve().parents[2])
     environment = processes.inherited() | {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
-    environment |= {"PYTHONPATH": root, "PREDICTION_LOG": f"{log_predictions:g}"}
+    environment |= {"PYTHONPATH": root, **_variables(settings)}
     log = _folder().parent / "logs" / f"serving-{version.name}-{version.version}.log"
     log.parent.mkdir(exist_ok=True)
 
     def server(process: Process) -> Served:
-        return Served(version.name, version.version, version.uri, version.digest, port, process, log_predictions)
+        return Served(version.name, version.version, version.uri, version.digest, port, process, settings.log_predictions, _variables(settings))
 
     process = processes.start(
         f"serving-{version.name}",
@@ -174,6 +176,10 @@ def stop(served: Served) -> None:
     starting = _read(f"{served.usecase}{STARTING}")
     if starting and starting.process == served.process:
         (_folder() / f"{served.usecase}{STARTING}").unlink()
+
+
+def _variables(settings: Settings) -> dict[str, str]:
+    return settings.variables | {"MEMORY_LIMIT": str(count(settings.memory))}
 
 
 def _is_ready(served: Served) -> bool:

@@ -107,7 +107,9 @@ LIMITS = [
     ("seconds from a request's first byte to its last", int(connection.REQUEST_SECONDS), ""),
     ("seconds that a response stays unread", int(connection.READ_SECONDS), ""),
     ("bytes of a request's head", connection.HEAD_LIMIT // 1024, " kB"),
+    ("headers of a request", connection.FIELDS_LIMIT, ""),
     ("connections", connection.MOST, ""),
+    ("seconds that a connection stays idle", Settings().keep_alive, " (`serving.keep_alive`)"),
 ]
 
 

@@ -156,7 +156,7 @@ def _deployment(version: Version, serving: Serving, settings: Settings) -> Objec
     container["image"] = _image(version)
     container["resources"]["limits"] |= {"cpu": serving.cpu, "memory": serving.memory}
     values = {"MODEL_NAME": version.name, "MODEL_VERSION": version.version, "MODEL_URI": version.uri, "MODEL_DIGEST": version.digest}
-    values["PREDICTION_LOG"] = f"{serving.log_predictions:g}"
+    values |= serving.variables
     for variable in container["env"]:
         if variable["name"] in values:
             variable["value"] = values[variable["name"]]

@@ -83,7 +83,7 @@ def test_the_step_returns_the_address_and_notes_who_is_champion(name: str, bundl
 
 def test_a_server_that_a_killed_deployer_left_behind_is_written_down_and_ended_by_the_next(name: str, bundle: Bundle) -> None:
     first = models.published(bundle)
-    left = start(first, 0)  # and the deployer dies here
+    left = start(first, Serving())  # and the deployer dies here
     record = Path(os.environ["MLOPS_HOME"]) / "serving" / f"{name}{STARTING}"
     assert json.loads(record.read_text())["process"]["pid"] == left.process.pid
 
@@ -140,7 +140,7 @@ def test_a_champion_whose_server_is_gone_serves_again(name: str, bundle: Bundle)
 
 
 def test_without_a_champion_nothing_serves_also_not_what_a_killed_deployer_left(name: str, bundle: Bundle) -> None:
-    left = start(models.published(bundle), 0)  # and the deployer dies here
+    left = start(models.published(bundle), Serving())  # and the deployer dies here
     run = step(name)
 
     assert serve(run) == ""

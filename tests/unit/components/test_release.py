@@ -77,6 +77,7 @@ def test_everything_that_selects_pods_selects_those_of_the_release() -> None:
         pytest.param({"version": dataclasses.replace(VERSION, image="example/image:2")}, id="image"),
         pytest.param({"resources": Serving(memory="1Gi")}, id="resources"),
         pytest.param({"resources": Serving(cpu="750m", memory="640Mi", log_predictions=0.5)}, id="prediction log"),
+        pytest.param({"resources": Serving(cpu="750m", memory="640Mi", log_predictions=0.05, keep_alive=620)}, id="keep-alive"),
         pytest.param({"settings": dataclasses.replace(SETTINGS, min_ready_seconds=1)}, id="settings"),
         pytest.param({"settings": dataclasses.replace(SETTINGS, grpc_port=8081)}, id="gRPC"),
     ],
