@@ -15,5 +15,5 @@ class Frozen(BaseModel):
 
 
 def count(size: str) -> int:
-    """Return the bytes of a size such as 512MB, a thousand thousands each."""
-    return int(size[:-2]) * {"MB": 10**6, "GB": 10**9}[size[-2:]]
+    """Return the bytes of a size such as 512MB, a thousand thousands each, or 512Mi, 1024 times 1024 each."""
+    return int(size[:-2]) * {"MB": 10**6, "GB": 10**9, "Mi": 2**20, "Gi": 2**30}[size[-2:]]
