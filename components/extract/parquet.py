@@ -28,7 +28,7 @@ def relation(connection: duckdb.DuckDBPyConnection, batch: Batch) -> Relation:
     listed = f"[{', '.join(map(path_literal, batch.delivery.files))}]"
     columns = _checked(batch, _schemas(connection, listed))
     names = [*(name for name in columns if name not in batch.partitions), *batch.partitions]
-    sql = f"read_parquet({listed}, union_by_name = true, {batch.options()})"
+    sql = f"read_parquet({listed}, union_by_name = true, can_have_nan = true, {batch.options()})"
     types = {row[0]: row[1] for row in connection.execute(f"DESCRIBE FROM {sql}").fetchall()}
     texts = [identifier(name) for name in _utf8(connection, sql, [name for name in columns if types.get(name) == "BLOB"])]
     if texts:

@@ -85,7 +85,7 @@ def _make(usecase: UseCase, connection: duckdb.DuckDBPyConnection, raw: Path, ma
             duckdb_engine.run(expression, files, made, connection)
     except Wrong as error:
         raise UserError(f"features() of {usecase.name} fails: {error}: correct usecases/{usecase.name}/features.py") from error
-    _name(connection, f"read_parquet({path_literal(made, '' if made.is_file() else '/*.parquet')})")
+    _name(connection, f"read_parquet({path_literal(made, '' if made.is_file() else '/*.parquet')}, can_have_nan = true)")
 
 
 def _name(connection: duckdb.DuckDBPyConnection, file: str) -> None:

@@ -153,7 +153,7 @@ def _bars(low: float, high: float, *, is_whole: bool) -> list[float]:
 def _measure(connection: duckdb.DuckDBPyConnection, path: Path, looks: list[_Look]) -> None:
     """Count, and find extremes and quantiles; count in the bins of the last run, too."""
     wanted = [aggregate for look in looks for aggregate in _aggregates(look)]
-    query = f"SELECT {', '.join(wanted)} FROM read_parquet({path_literal(path)}, file_row_number = true)"  # noqa: S608
+    query = f"SELECT {', '.join(wanted)} FROM read_parquet({path_literal(path)}, file_row_number = true, can_have_nan = true)"  # noqa: S608
     values = iter(connection.execute(query).fetchall()[0])
     for look in looks:
         look.nulls, look.distinct = next(values), next(values)
