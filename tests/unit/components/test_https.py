@@ -58,7 +58,7 @@ def refused(url: str, folder: Path, **more: Any) -> str:
 def test_a_file_is_fetched_and_its_version_is_noted(server: Server, tmp_path: Path) -> None:
     url = server.say("/rows.csv", Answer(BODY, headers=THEN))
 
-    found = fetched(f"{url}?token=secret", tmp_path)
+    found = fetched(f"{url}?customer=secret", tmp_path)
 
     assert (found.files[0].read_bytes(), found.format) == (BODY, "csv")
     time = found.origin.pop("time")
@@ -127,7 +127,7 @@ def test_a_try_that_fails_is_made_again(
 def test_a_file_that_cannot_be_had_whole_is_refused(server: Server, tmp_path: Path, answer: Answer, sentence: str, tries: int) -> None:
     url = server.say("/refused.csv", answer)
 
-    found = refused(f"{url}?token=secret", tmp_path)
+    found = refused(f"{url}?customer=secret", tmp_path)
 
     assert found == f"{url}: {sentence}"
     assert len(server.seen["/refused.csv"]) == tries
@@ -136,7 +136,7 @@ def test_a_file_that_cannot_be_had_whole_is_refused(server: Server, tmp_path: Pa
 def test_a_server_that_is_not_there_is_named(server: Server, tmp_path: Path) -> None:
     url = "https://127.0.0.1:1/rows.csv"
 
-    found = refused(f"{url}?token=secret", tmp_path)
+    found = refused(f"{url}?customer=secret", tmp_path)
 
     assert found == f"{url}: {BROKEN}"
 
@@ -229,7 +229,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(server: Server, tmp_pa
     monkeypatch.delenv("REQUESTS_CA_BUNDLE")
     url = server.say("/unknown.csv", Answer(BODY))
 
-    found = refused(f"{url}?token=secret", tmp_path)
+    found = refused(f"{url}?customer=secret", tmp_path)
 
     cure = "correct the address, or name its authority's certificate in REQUESTS_CA_BUNDLE"
     assert found == f"{url}: the server's certificate is not accepted (self-signed certificate): {cure}"

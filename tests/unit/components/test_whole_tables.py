@@ -70,7 +70,7 @@ def test_rows_that_refer_to_no_row_are_counted(tmp_path: Path, data: Any, others
 def test_a_lost_reference_is_said_with_an_example_and_what_is_allowed(tmp_path: Path) -> None:
     found = two(tmp_path, {"car": [1, 7, 1, 1]}, {"car": [1]}, {"columns": ["car"], "source": "cars", "missing": 0.1})
 
-    assert found[0].startswith("bad data: trips: 1 of 4 rows refer by car to no row of cars, the contract allows 0 (such as 7) (usecases/wine/")
+    assert found[0].startswith("bad data: trips: 1 of 4 rows refer by car to no row of cars, the contract allows 0 (such as 7) (usecases/small-")
 
 
 @pytest.mark.parametrize(
