@@ -20,7 +20,7 @@ from local import platform, samples
 from local.conclusion import execute, tell_failure, tell_success
 from local.environment import curl, enter
 from local.state import private
-from pipelines.build import compile_one, shaping
+from pipelines.build import compile_one
 
 
 def run(name: str, overrides: list[str], console: Console) -> bool:
@@ -41,7 +41,7 @@ def run(name: str, overrides: list[str], console: Console) -> bool:
     with ThreadPoolExecutor(1) as pool, tempfile.TemporaryDirectory() as workplace:
         servers = pool.submit(platform.up, wait=False)
         usecase = load(name, overrides)
-        package = compile_one(name, Path(workplace), overrides=shaping(overrides))
+        package = compile_one(usecase, Path(workplace))
         enter(servers.result())
         os.environ["GIT_SHA"] = revision()
         delivered = samples.deliver(name)

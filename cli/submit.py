@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from cli.revision import revision
+from core.config import UseCase
 from core.configfile import load
 from core.errors import UserError
 from core.featurecode import code_digest
@@ -39,21 +40,34 @@ def submit(
         raise UserError(
             "this checkout differs from its commit, so no image has its code: commit the changes and build the image, or name one with --image"
         )
-    from pipelines.build import compile_one, shaping
+    from pipelines.build import compile_one
     from pipelines.images import use_image
     from pipelines.submit import submit as send
 
     use_image(image or f"{REPOSITORY}:{commit}")
-    shape = shaping(overrides)
+    committed = _committed(usecase, overrides)
     with tempfile.TemporaryDirectory() as folder:
-        package = compile_one(name, Path(folder), overrides=shape, caching=caching)
-        version = commit if caching and not shape else f"{commit}-{hashlib.sha256(package.read_bytes()).hexdigest()[:8]}"
+        package = compile_one(committed or usecase, Path(folder), caching=caching)
+        version = commit if committed and caching else f"{commit}-{hashlib.sha256(package.read_bytes()).hexdigest()[:8]}"
         submitted = send(name, package, usecase.text, experiment=name, version=version, host=host, namespace=namespace)
         print(f"submitted {name} as run {submitted.run_id}\n{submitted.link}", flush=True)
         if wait:
             from cli.follow import follow
 
             follow(submitted, package, Console(file=sys.stdout, highlight=False), host=host, namespace=namespace)
+
+
+def _committed(usecase: UseCase, overrides: list[str]) -> UseCase | None:
+    """Return the use case as its file says, if the overrides leave its YAML as it is: then the commit's version serves all such runs."""
+    from pipelines.build import shape
+
+    if not overrides:
+        return usecase
+    try:
+        committed = load(usecase.name)
+    except UserError:
+        return None
+    return committed if shape(committed) == shape(usecase) else None
 
 
 def submit_job(name: str, overrides: list[str], image: str | None, namespace: str) -> int:
@@ -71,7 +85,7 @@ def submit_job(name: str, overrides: list[str], image: str | None, namespace: st
     Raises:
         UserError: The config is wrong, the cluster refuses or cannot be reached, or the pod could not start.
     """
-    from pipelines.build import compile_one, shaping
+    from pipelines.build import compile_one
     from pipelines.images import use_image
     from pipelines.jobs import FOLDER, run
 
@@ -80,7 +94,7 @@ def submit_job(name: str, overrides: list[str], image: str | None, namespace: st
         use_image(image)
     os.environ.pop("IMAGE", None)  # the YAML's images mean nothing here
     with tempfile.TemporaryDirectory() as folder:
-        package = compile_one(name, Path(folder), overrides=shaping(overrides))
+        package = compile_one(usecase, Path(folder))
         files = {package.name: package.read_text(), "config.yaml": usecase.text, "code.sha256": code_digest(name)}
     command = ["python", "-m", "local.job", FOLDER]
     return run(

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, PrivateAttr, field_validator, model_validator
 
 from core.contract import Contract
-from core.frozen import Bytes, Frozen, Identifier, count
+from core.frozen import Bytes, Float, Frozen, Identifier, Int, count
 from core.metrics import METRICS
 from core.sources import Source
 from core.targets import Loads
@@ -24,9 +24,9 @@ def _not_reserved(name: str) -> str:
 
 
 UsecaseName = Annotated[Name, AfterValidator(_not_reserved)]
-Integers = tuple[int, int]
-Floats = tuple[float, float]  # named here: in Range, int and float are keys
-Fraction = Annotated[float, Field(gt=0, lt=1)]
+Integers = tuple[Int, Int]
+Floats = tuple[Float, Float]  # named here: in Range, int and float are keys
+Fraction = Annotated[Float, Field(gt=0, lt=1)]
 # Quantities of Kubernetes, none of them nothing; a number in the file is as good as its text
 Cpu = Annotated[str, Field(pattern=r"^([1-9][0-9]*(m|\.[0-9]+)?|0\.[0-9]*[1-9][0-9]*)$", coerce_numbers_to_str=True)]
 Memory = Annotated[str, Field(pattern=r"^[1-9][0-9]*(Mi|Gi)$")]
@@ -53,7 +53,7 @@ class Split(Frozen):
     column: str | None = Field(
         default=None, description="The column of `features()` that orders the rows (time) or names the group (group). Not for random: see `key`."
     )
-    seed: int = Field(default=0, ge=0, lt=2**32, description="Seed of the split by group or at random. `train.seed` never moves a row.")
+    seed: Int = Field(default=0, ge=0, lt=2**32, description="Seed of the split by group or at random. `train.seed` never moves a row.")
     stratify: bool = Field(default=False, description="Keep the shares within each class of the target; only at random.")
     train: Fraction = Field(default=0.6, description="Share of rows to learn from.")
     validation: Fraction = Field(default=0.2, description="Share of rows to choose the best candidate by.")
@@ -104,12 +104,12 @@ class Candidate(Frozen):
 class Train(Frozen):
     """The search for the best candidate on the validation rows."""
 
-    seed: int = Field(default=0, ge=0, lt=2**32, description="Of everything that is drawn at random.")
-    max_trials: int = Field(default=10, ge=1, description="How many models are tried; each candidate at least once.")
-    sample_rows: int | None = Field(
+    seed: Int = Field(default=0, ge=0, lt=2**32, description="Of everything that is drawn at random.")
+    max_trials: Int = Field(default=10, ge=1, description="How many models are tried; each candidate at least once.")
+    sample_rows: Int | None = Field(
         default=None, ge=1, description="Maximum number of training rows of a trial. The best candidate is then fitted on all rows of `refit`."
     )
-    max_rows: int | Literal["fit"] | None = Field(
+    max_rows: Int | Literal["fit"] | None = Field(
         default=None, description="Maximum number of rows of a fit, sampled with `seed`; fit: as many as the memory holds."
     )
     refit: Literal["train+validation", "all", "none"] = Field(
@@ -140,8 +140,8 @@ class Evaluate(Frozen):
         description="A column of `features()` that predicts the target without a model, such as its last known value: a first champion must beat "
         "it. Numbers for a regression, else classes or, for a binary target, probabilities of the positive class. `null`: there is none.",
     )
-    floor: float = Field(description="What a first champion must reach: the least metric, or the greatest of an error such as mae.")
-    min_improvement: float = Field(
+    floor: Float = Field(description="What a first champion must reach: the least metric, or the greatest of an error such as mae.")
+    min_improvement: Float = Field(
         default=0.0,
         description="How much better than the champion, at least, the whole interval must be. Below 0: how much worse it may be at most "
         "(non-inferiority). A first champion must always be better than the dummy.",
@@ -150,12 +150,12 @@ class Evaluate(Frozen):
         default=False, description="Register also a challenger that lost. It serves only after `mlops deploy NAME VERSION --reason ...`."
     )
     confidence: Fraction = Field(default=0.95, description="Of the interval.")
-    min_rows: int = Field(
+    min_rows: Int = Field(
         default=30,
         ge=1,
         description="Test rows that neither challenger nor champion was fitted on: with fewer there is no verdict, the champion stays.",
     )
-    bootstrap: int = Field(default=500, ge=100, le=100_000, description="How many resamples of the test rows the interval is made from.")
+    bootstrap: Int = Field(default=500, ge=100, le=100_000, description="How many resamples of the test rows the interval is made from.")
     slices: tuple[str, ...] = Field(default=(), description="Features by whose values the metric is shown.")
 
 
@@ -167,7 +167,7 @@ class Step(Frozen):
         default="1Gi",
         description="Such as 512Mi; if not named, train has 4Gi, validate, transform, evaluate and load 2Gi, deploy, serve and report 512Mi.",
     )
-    minutes: int = Field(default=60, ge=1, description="Minutes after which it is stopped; if not named, train has 240.")
+    minutes: Int = Field(default=60, ge=1, description="Minutes after which it is stopped; if not named, train has 240.")
 
 
 STEPS: dict[StepName, Step] = {  # in the order of the pipeline
@@ -209,8 +209,8 @@ class Spark(Frozen):
         description="Where it runs: `local[2]` is the machine or pod of the step, two cores; `k8s` starts executors as pods.",
     )
     memory: Bytes = Field(default="1GB", description="Of Spark's own heap, and on `k8s` of each executor's, too.")
-    executors: int = Field(default=2, ge=1, le=1000, description="Pods on `k8s`.")
-    cores: int = Field(default=1, ge=1, le=64, description="Of each executor.")
+    executors: Int = Field(default=2, ge=1, le=1000, description="Pods on `k8s`.")
+    cores: Int = Field(default=1, ge=1, le=64, description="Of each executor.")
 
     @property
     def on_cluster(self) -> bool:
@@ -228,8 +228,8 @@ class Serving(Frozen):
 
     cpu: Cpu = Field(default="1", description="Cores, such as 1 or 500m.")
     memory: Memory = Field(default="512Mi", description="Memory, such as 512Mi.")
-    log_predictions: float = Field(default=0.0, ge=0, le=1, description="Share of requests whose rows and answers go to s3://predictions, 0 to 1.")
-    keep_alive: int = Field(
+    log_predictions: Float = Field(default=0.0, ge=0, le=1, description="Share of requests whose rows and answers go to s3://predictions, 0 to 1.")
+    keep_alive: Int = Field(
         default=75, ge=1, le=3600, description="Seconds that an idle connection stays open: more than your load balancer keeps it."
     )
     cors: tuple[Annotated[str, Field(pattern=r"^(\*|https?://[^/\s,]+)$")], ...] = Field(

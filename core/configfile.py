@@ -31,9 +31,8 @@ def load(name: str, overrides: Iterable[str] = ()) -> UseCase:
         UserError: One line for each problem: file, line, what is wrong, what to do.
     """
     written, overrides = _written(name), list(overrides)
-    file = _relative(_path(name))
-    read(written, file)  # without the overrides: the file's own mistakes first
-    text = read(written + parameter(name, "", overrides), file)
+    text = read(written, _relative(_path(name)))
+    text.override(overrides)
     usecase, problems = check(text.document)
     if usecase:
         problems = list(code_problems(usecase, name))

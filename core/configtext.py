@@ -19,6 +19,7 @@ from core.errors import UserError
 from core.featurecode import FOLDER
 
 LIMIT = 65_536  # bytes in JSON: a parameter is part of a command's argument, and Linux allows 131,072 for one
+LONG = "# too long for a parameter"
 OVERRIDES = "--- # overrides of this run (--set)\n"
 
 
@@ -39,6 +40,15 @@ class Text(NamedTuple):
         """Return the file and line of a part of the document."""
         return f"{self.file} line {configyaml.line(self.root, path)}"
 
+    def override(self, overrides: Iterable[str]) -> None:
+        """Change the document for one run.
+
+        Raises:
+            UserError: An override has no place in it, or is not YAML.
+        """
+        for override in overrides:
+            _apply(self.document, override)
+
 
 def parse(config: str) -> UseCase:
     """Return the use case of a pipeline's parameter.
@@ -49,7 +59,7 @@ def parse(config: str) -> UseCase:
     Raises:
         UserError: One line for each problem: file, line, what is wrong, what to do.
     """
-    text = read(resolve(config))
+    text = _whole(config)
     usecase, problems = check(text.document)
     if usecase is None:
         raise refusal(text, problems)
@@ -74,39 +84,37 @@ def parameter(name: str, text: str, overrides: Iterable[str] = ()) -> str:
     if _size(appended) > LIMIT // 2:
         raise UserError(f"the overrides are longer than {LIMIT // 2:,} bytes: write them into usecases/{name}/config.yaml")
     named = {"file": f"{name}/config.yaml", "sha256": _digest(text)}
-    return f"# too long for a parameter ({_size(text):,} bytes): read from usecases/ in the image\n{json.dumps(named)}\n" + appended
+    return f"{LONG} ({_size(text):,} bytes): read from usecases/ in the image\n{json.dumps(named)}\n" + appended
 
 
 def resolve(config: str) -> str:
-    """Return the whole text of a parameter, which may name a file that travels with the code.
+    """Return the file's text of a parameter, without the overrides. The parameter may name a file that travels with the code.
 
     Raises:
         UserError: That file is missing or is another one.
     """
-    try:
-        (_, named), *overrides = configyaml.compose(config)
-    except (yaml.YAMLError, ValueError):
-        return config  # `read` says what is wrong with it
-    if not isinstance(named, dict) or named.keys() != {"file", "sha256"}:
-        return config
+    text = config.partition(OVERRIDES)[0]
+    if not text.startswith(LONG):
+        return text
+    named = configyaml.value(text)
     path = FOLDER / str(named["file"])
     text = terminated(path.read_text(encoding="utf-8")) if path.is_file() else ""
     if _digest(text) != named["sha256"]:
         raise UserError(
             f"usecases/{named['file']} is not the file that the run was started with: use an image of that commit, or start the run again"
         )
-    return text + config[config.index(OVERRIDES) :] if overrides else text
+    return text
 
 
 def read(text: str, file: str = "") -> Text:
-    """Read a text and apply its overrides.
+    """Read the text of a file.
 
     Args:
-        text: A config, with or without overrides.
+        text: A config without overrides.
         file: How messages name its file, if it is known; the text of a parameter has only the use case's name.
 
     Raises:
-        UserError: It is not YAML, or not a mapping, or an override has no place in it.
+        UserError: It is not one YAML document, or not a mapping.
     """
     try:
         documents = configyaml.compose(text)
@@ -116,22 +124,17 @@ def read(text: str, file: str = "") -> Text:
     except (yaml.reader.ReaderError, UnicodeError) as error:
         raise UserError(f"{file or 'config.yaml'} line 1: not UTF-8 text, or with control characters: save it as UTF-8 without them") from error
     root, document = documents[0] if documents else (None, None)
-    if not file and isinstance(document, dict):
-        file = f"usecases/{document.get('name', '')}/config.yaml"
-    if not isinstance(root, yaml.MappingNode):
+    if not isinstance(root, yaml.MappingNode) or not isinstance(document, dict):
         raise UserError(f"{file or 'config.yaml'} line 1: it must be a mapping of keys to values: start with `name: `")
-    assert isinstance(document, dict)  # noqa: S101
-    overrides = documents[1][1] if len(documents) > 1 else []
-    if len(documents) > 2 or not isinstance(overrides, list):
+    file = file or f"usecases/{document.get('name', '')}/config.yaml"
+    if len(documents) > 1:
         raise UserError(f"{file} line {documents[1][0].start_mark.line + 1}: a second document: a config is one, remove the line `---`")
-    for override in overrides:
-        _apply(document, str(override))
     return Text(file, root, document)
 
 
 def where(usecase: UseCase, path: tuple[str | int, ...]) -> str:
     """Return the file and line where a use case says something."""
-    return read(resolve(usecase.text)).where(path) if usecase.text else f"usecases/{usecase.name}/config.yaml"
+    return _whole(usecase.text).where(path) if usecase.text else f"usecases/{usecase.name}/config.yaml"
 
 
 def refusal(text: Text, problems: list[Problem]) -> UserError:
@@ -143,6 +146,13 @@ def refusal(text: Text, problems: list[Problem]) -> UserError:
 def terminated(text: str) -> str:
     """Return a text that ends with a newline, so that another document can follow."""
     return text if text.endswith("\n") else text + "\n"
+
+
+def _whole(config: str) -> Text:
+    """Read a parameter: its file and its overrides."""
+    text = read(resolve(config))
+    text.override(configyaml.value(config.partition(OVERRIDES)[2]) or ())
+    return text
 
 
 def _apply(document: dict[str, Any], override: str) -> None:

@@ -83,7 +83,8 @@ def compose(text: str) -> list[tuple[yaml.Node, Any]]:
     """Read every document of a text.
 
     Returns:
-        The tree of each document, which knows the lines, and its value.
+        The tree of each document, which knows the lines, and its value. No two parts of a value are one object,
+        so that a change of one does not change another that an alias made of it.
 
     Raises:
         yaml.YAMLError: It is not YAML, or has a tag beyond those of YAML's core schema.
@@ -94,10 +95,20 @@ def compose(text: str) -> list[tuple[yaml.Node, Any]]:
         while loader.check_node():
             node = loader.get_node()
             assert node is not None  # noqa: S101
-            documents.append((node, loader.construct_document(node)))
+            documents.append((node, _separate(loader.construct_document(node))))
         return documents
+    except RecursionError as error:
+        raise yaml.composer.ComposerError(
+            None, None, "it is nested too deeply, or an alias refers to itself", yaml.Mark("", 0, 0, 0, "", 0)
+        ) from error
     finally:
         loader.dispose()
+
+
+def _separate(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _separate(item) for key, item in value.items()}
+    return [_separate(item) for item in value] if isinstance(value, list) else value
 
 
 def value(text: str) -> Any:

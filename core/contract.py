@@ -4,32 +4,32 @@ from typing import Literal
 
 from pydantic import Field
 
-from core.frozen import Frozen, Identifier
+from core.frozen import Float, Frozen, Identifier, Int
 
 
 class Drift(Frozen):
     """How far a column may be from the data of the last run that succeeded; what is not named is not limited."""
 
-    psi: float | None = Field(default=None, gt=0, description="Greatest population stability index: 0.1 is a small shift, 0.25 a large one.")
-    ks: float | None = Field(
+    psi: Float | None = Field(default=None, gt=0, description="Greatest population stability index: 0.1 is a small shift, 0.25 a large one.")
+    ks: Float | None = Field(
         default=None, gt=0, lt=1, description="Greatest difference of the cumulative shares (Kolmogorov-Smirnov), of numbers and times."
     )
-    variation: float | None = Field(
+    variation: Float | None = Field(
         default=None, gt=0, lt=1, description="Greatest share of rows that went to other values (total variation), of text and booleans."
     )
-    nulls: float | None = Field(default=None, gt=0, lt=1, description="Greatest change of the share of nulls.")
+    nulls: Float | None = Field(default=None, gt=0, lt=1, description="Greatest change of the share of nulls.")
 
 
 class Column(Frozen):
     """What a column of a source promises."""
 
     type: Literal["integer", "number", "string", "boolean", "timestamp", "date"] = Field(description="What its values are.")
-    nulls: float = Field(default=0.0, ge=0, le=1, description="Greatest share of rows that may be null.")
-    min: float | str | None = Field(default=None, description="Least value allowed; a date is quoted text.")
-    max: float | str | None = Field(default=None, description="Greatest value allowed; a date is quoted text.")
-    values: tuple[float | str, ...] | None = Field(default=None, min_length=1, description="The only values allowed.")
+    nulls: Float = Field(default=0.0, ge=0, le=1, description="Greatest share of rows that may be null.")
+    min: Float | str | None = Field(default=None, description="Least value allowed; a date is quoted text.")
+    max: Float | str | None = Field(default=None, description="Greatest value allowed; a date is quoted text.")
+    values: tuple[Float | str, ...] | None = Field(default=None, min_length=1, description="The only values allowed.")
     pattern: str | None = Field(default=None, min_length=1, description="A regular expression (RE2) that the whole of a text must match.")
-    outside: float = Field(
+    outside: Float = Field(
         default=0.0, ge=0, lt=1, description="Greatest share of rows that may break each of min, max, values and pattern, or be infinite."
     )
     drift: Drift | None = Field(default=None, description="Limits of drift, in place of those of the whole table.")
@@ -38,9 +38,9 @@ class Column(Frozen):
 class Rows(Frozen):
     """How many rows a source has."""
 
-    min: int = Field(default=1, ge=1, description="Least number of rows allowed.")
-    max: int | None = Field(default=None, description="Greatest number of rows allowed.")
-    change: float | None = Field(
+    min: Int = Field(default=1, ge=1, description="Least number of rows allowed.")
+    max: Int | None = Field(default=None, description="Greatest number of rows allowed.")
+    change: Float | None = Field(
         default=None, gt=0, description="Greatest change against the last run that succeeded, as a share: 0.5 allows half as many more or less."
     )
 
@@ -51,7 +51,7 @@ class Reference(Frozen):
     columns: tuple[str, ...] = Field(min_length=1, description="The columns here; a row in which one of them is null refers to nothing.")
     source: Identifier = Field(description="The other source.")
     to: tuple[str, ...] = Field(default=(), description="Its columns, in the same order; those of the same names if left out.")
-    missing: float = Field(default=0.0, ge=0, lt=1, description="Greatest share of rows that may refer to a row that is not there.")
+    missing: Float = Field(default=0.0, ge=0, lt=1, description="Greatest share of rows that may refer to a row that is not there.")
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -63,7 +63,7 @@ class Freshness(Frozen):
     """How old the newest row may be when the pipeline run begins."""
 
     column: str = Field(description="The column of times that tells a row's age; times without a zone are UTC.")
-    hours: float = Field(gt=0, description="Greatest age of the newest row.")
+    hours: Float = Field(gt=0, description="Greatest age of the newest row.")
 
 
 class Contract(Frozen):
@@ -75,4 +75,4 @@ class Contract(Frozen):
     references: tuple[Reference, ...] = Field(default=(), description="Columns whose values must be those of another source.")
     freshness: Freshness | None = Field(default=None, description="How old the newest row may be.")
     drift: Drift = Field(default=Drift(), description="Limits of drift of every column that has none of its own.")
-    bad: float = Field(default=0.0, ge=0, le=1, description="Greatest share of a source's records that may be unreadable.")
+    bad: Float = Field(default=0.0, ge=0, le=1, description="Greatest share of a source's records that may be unreadable.")

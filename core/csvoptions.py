@@ -7,7 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from core.fields import DIALECT, UTF_8, Dialect
-from core.frozen import Frozen
+from core.frozen import Frozen, Int
 
 Sign = Annotated[str, Field(min_length=1, max_length=1)]
 DAYS = (date(1999, 12, 31), date(2024, 2, 3))  # by which a format is tried
@@ -28,7 +28,7 @@ class Csv(Frozen):
     date_format: str | None = Field(
         default=None, min_length=1, description="How days are written, in strftime's letters: `%d.%m.%Y` is 31.12.2024. ISO 8601 if left out."
     )
-    skip: int = Field(default=0, ge=0, le=1000, description="Lines before the header.")
+    skip: Int = Field(default=0, ge=0, le=1000, description="Lines before the header.")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -2,8 +2,10 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, Strict
 
+Int = Annotated[int, Strict()]  # no true, no "7": pydantic would make 1 and 7 of them
+Float = Annotated[float, Strict()]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Bytes = Annotated[str, Field(pattern=r"^[0-9]+(MB|GB)$")]
 

@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from core.csvoptions import DEFAULT, Csv
 from core.errors import QUERY, shown
-from core.frozen import Bytes, Frozen
+from core.frozen import Bytes, Frozen, Int
 
 ENVIRONMENT = (  # by which servers are found and who may read there; what libpq, requests and the Schema Registry's clients call them
     *("PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGSSLMODE", "PGSSLROOTCERT", "PGSERVICEFILE"),
@@ -149,8 +149,8 @@ class PostgresqlSource(Frozen):
     query: str | None = Field(default=None, min_length=1, description="One SELECT, in place of a table.")
     service: str | None = Field(default=None, pattern=r"^[\w.-]+$", description="A section of PGSERVICEFILE, if several databases are read.")
     partition: str | None = Field(default=None, min_length=1, description="A column of numbers or times by whose ranges parts are read side by side.")
-    partitions: int = Field(default=4, ge=2, le=64, description="How many parts, if `partition` is named.")
-    timeout: int = Field(default=3600, ge=1, description="Seconds after which the server gives up a statement.")
+    partitions: Int = Field(default=4, ge=2, le=64, description="How many parts, if `partition` is named.")
+    timeout: Int = Field(default=3600, ge=1, description="Seconds after which the server gives up a statement.")
     incremental: str | None = Field(
         default=None, min_length=1, description="A column that only grows: rows above its greatest value in the last run that succeeded."
     )
@@ -187,7 +187,7 @@ class KafkaSource(Frozen):
         default=False, description="Of each key only the last message, as in a compacted topic; a tombstone removes the key."
     )
     incremental: Since
-    timeout: int = Field(default=60, ge=1, le=3600, description="Seconds that the brokers may be silent.")
+    timeout: Int = Field(default=60, ge=1, le=3600, description="Seconds that the brokers may be silent.")
 
     @field_validator("start", "end")
     @classmethod

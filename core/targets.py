@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from core.frozen import Frozen
+from core.frozen import Frozen, Int
 from core.sources import Address, Below, Qualified
 
 Key = Annotated[tuple[str, ...], Field(min_length=1)]
@@ -62,7 +62,7 @@ class KafkaTarget(Frozen):
     )
     format: Literal["json", "avro"] = Field(default="json", description="What the values are.")
     definition: Below | None = Field(default=None, description="Path of the Avro schema (.avsc) beside the config, if format is avro.")
-    timeout: int = Field(default=60, ge=1, description="Seconds that the brokers may be silent.")
+    timeout: Int = Field(default=60, ge=1, description="Seconds that the brokers may be silent.")
 
     @model_validator(mode="after")
     def _definition_of_avro(self) -> "KafkaTarget":

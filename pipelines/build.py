@@ -1,17 +1,17 @@
 """Compile: every use case and pipeline to the YAML that is checked in under pipelines/compiled."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from core.config import UseCase
 from core.configfile import load, names
 from core.errors import UserError, one_line
 from pipelines.images import use_image
 
-SHAPING = ("limits.steps", "load", "spark", "train.refit")  # parts of a config that are part of the YAML, too
 COMPILED = Path(__file__).resolve().parent / "compiled"
 
 
@@ -33,7 +33,7 @@ def build(folder: Path = COMPILED, image: str | None = None) -> Iterator[Path]:
     problems = []
     for name in names():
         try:
-            path = compile_one(name, folder)
+            path = compile_one(load(name), folder)
         except UserError as error:
             problems.append(f"{name} was not compiled, its folder is unfinished: {one_line(error)}")
         else:
@@ -42,20 +42,19 @@ def build(folder: Path = COMPILED, image: str | None = None) -> Iterator[Path]:
         raise UserError("\n".join(problems))
 
 
-def compile_one(name: str, folder: Path = COMPILED, *, overrides: Iterable[str] = (), caching: bool = True) -> Path:
-    """Compile one use case's training pipeline; a file is there whole or not at all.
+def compile_one(usecase: UseCase, folder: Path = COMPILED, *, caching: bool = True) -> Path:
+    """Compile a use case's training pipeline; a file is there whole or not at all.
 
     Args:
-        name: The use case.
+        usecase: The use case. Its text is the default of the pipeline's parameter.
         folder: Where the file is written.
-        overrides: `train.max_trials=3` and the like; only those that shape the pipeline make a difference.
         caching: Whether Kubeflow may reuse what a step gave for the same inputs. Its client's own switch reaches top-level tasks only.
     """
     from pipelines.training import training
 
-    usecase = load(name, overrides)
     folder.mkdir(parents=True, exist_ok=True)
-    return write(training(usecase, caching=caching), usecase.text, f"usecases/{name}/config.yaml", folder / f"{name}-training.yaml")
+    path = folder / f"{usecase.name}-training.yaml"
+    return write(training(usecase, caching=caching), usecase.text, f"usecases/{usecase.name}/config.yaml", path)
 
 
 def write(pipeline: Any, config: str, origin: str, path: Path) -> Path:
@@ -85,6 +84,6 @@ class _Blocks(yaml.CSafeDumper):
 _Blocks.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None))
 
 
-def shaping(overrides: Iterable[str]) -> list[str]:
-    """Return the overrides that the YAML depends on; the others reach the steps by the run's parameter alone."""
-    return [override for override in overrides if override.startswith(SHAPING)]
+def shape(usecase: UseCase) -> tuple[Any, ...]:
+    """Return the parts of a use case that are part of its YAML, too. All others reach the steps by the run's parameter alone."""
+    return usecase.limits.steps, usecase.load, usecase.spark, usecase.train.refit

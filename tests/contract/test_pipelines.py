@@ -195,7 +195,7 @@ def test_what_may_succeed_the_next_time_is_tried_again_with_growing_pauses_and_a
 def test_the_limits_of_the_config_are_those_of_the_pods_and_no_pod_asks_for_more(tmp_path: Path) -> None:
     overrides = ["limits.steps.train.memory=8Gi", "limits.steps.deploy.cpu=0.1", "limits.steps.report.memory=128Mi"]
 
-    package = compile_one("wine", tmp_path, overrides=overrides)
+    package = compile_one(load("wine", overrides), tmp_path)
 
     executors = compiled("wine", package.parent)[0]["deploymentSpec"]["executors"]
     train, deploy, report = (executors[f"exec-{step}"]["container"]["resources"] for step in ("train", "deploy", "report"))
@@ -245,7 +245,7 @@ def test_what_reads_or_changes_the_world_outside_is_never_taken_from_the_cache(n
 
 
 def test_without_caching_no_task_of_any_group_may_be_taken_from_the_cache(tmp_path: Path) -> None:
-    compile_one("wine", tmp_path, caching=False)
+    compile_one(load("wine"), tmp_path, caching=False)
 
     assert {task for _, task, body in tasks(compiled("wine", tmp_path)[0]) if body.get("cachingOptions", {}).get("enableCache")} == set()
 
@@ -296,7 +296,7 @@ def test_the_report_is_written_whatever_happened(name: str) -> None:
 
 
 def test_with_refit_all_the_model_of_the_last_fit_is_registered(tmp_path: Path) -> None:
-    pipeline, _ = compiled("wine", compile_one("wine", tmp_path, overrides=["train.refit=all"]).parent)
+    pipeline, _ = compiled("wine", compile_one(load("wine", ["train.refit=all"]), tmp_path).parent)
 
     tasks = {name: task for part in pipeline["components"].values() for name, task in part.get("dag", {}).get("tasks", {}).items()}
     inputs = {

@@ -14,8 +14,9 @@ from components.step import IMAGE
 from components.transform.engines.spark import pods
 from components.transform.engines.spark.executor import command
 from core.config import Spark
+from core.configfile import load
 from core.errors import UserError
-from pipelines.build import compile_one, shaping
+from pipelines.build import compile_one
 from pipelines.images import DRIVER, with_spark
 from pipelines.steps import CREDENTIALS
 
@@ -25,7 +26,7 @@ COMPONENT = ROOT / "k8s" / "components" / "spark"
 
 def compiled(folder: Path, *overrides: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """The containers of the executors, and what Kubernetes adds to them."""
-    pipeline, platform = yaml.safe_load_all(compile_one("wine", folder, overrides=overrides).read_text())
+    pipeline, platform = yaml.safe_load_all(compile_one(load("wine", overrides), folder).read_text())
     containers = {name: each["container"] for name, each in pipeline["deploymentSpec"]["executors"].items()}
     return containers, platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
 
@@ -40,10 +41,6 @@ def test_transform_alone_has_the_image_with_spark_and_a_label_where_executors_ta
     assert {container["image"] for container in containers.values()} == {IMAGE}
     assert platform["exec-transform"].get("podMetadata", {}).get("labels", {}) == labels
     assert not [name for name, settings in platform.items() if name != "exec-transform" and "podMetadata" in settings]
-
-
-def test_spark_shapes_the_pipeline() -> None:
-    assert shaping(["spark={}", "train.max_trials=3", "spark.master=k8s"]) == ["spark={}", "spark.master=k8s"]
 
 
 def test_an_image_named_by_its_digest_has_none_with_spark_beside_it() -> None:

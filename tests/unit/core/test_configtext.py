@@ -156,7 +156,7 @@ def test_a_long_text_travels_with_the_code(long: str) -> None:
     carried = parameter("long", long, ["train.seed=9"])
 
     assert len(json.dumps(carried)) < 1_000 < LIMIT < len(long)
-    assert resolve(carried).startswith(long)
+    assert resolve(carried) == long
     usecase = parse(carried)
     assert (len(usecase.contract["rows"].columns["kind"].values or ()), usecase.train.seed) == (12_000, 9)
     assert where(usecase, ("contract", "rows")) == "usecases/long/config.yaml line 1"
@@ -175,9 +175,31 @@ def test_overrides_too_long_for_a_parameter_are_refused() -> None:
         parameter("wine", WINE, [f"description={'x' * LIMIT}"])
 
 
-def test_a_second_document_in_the_file_is_refused() -> None:
+@pytest.mark.parametrize("second", ["name: other", "- evaluate.floor=0.9"])
+def test_a_second_document_in_the_file_is_refused(second: str) -> None:
     with pytest.raises(UserError, match=r"line \d+: a second document"):
-        read(WINE + "---\nname: other\n")
+        read(f"{WINE}---\n{second}\n")
+
+
+def test_an_override_changes_no_other_place_that_shares_an_anchor() -> None:
+    text = read("name: shared\na: &p {d: {e: 1}}\nb: *p\nc: {<<: *p}\n")
+
+    text.override(["a.d.e=5"])
+
+    assert text.document == {"name": "shared", "a": {"d": {"e": 5}}, "b": {"d": {"e": 1}}, "c": {"d": {"e": 1}}}
+
+
+def test_an_alias_of_itself_is_refused() -> None:
+    with pytest.raises(UserError, match="an alias refers to itself"):
+        read("a: &a [*a]\n")
+
+
+@pytest.mark.parametrize(
+    "override", ["evaluate.min_improvement=true", "split.seed=true", "train.seed='7'", "evaluate.confidence='0.9'", "train.sample_rows=true"]
+)
+def test_numbers_are_not_made_of_other_values(override: str) -> None:
+    with pytest.raises(UserError, match=r"Input should be a valid (number|integer)"):
+        load("wine", [override])
 
 
 def _yaml(document: Any) -> str:
