@@ -8,14 +8,14 @@ from types import TracebackType
 # Control characters, marks that change the direction of text, line separators and bytes that are no text: a terminal would act on them.
 ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 SECRETS = (
-    *("access_token", "api-key", "api_key", "apikey", "auth", "client_secret", "key", "passwd", "password", "pwd", "secret", "sig", "signature"),
+    *("access_token", "api-key", "api_key", "apikey", "client_secret", "passwd", "password", "pwd", "secret", "sig", "signature"),
     *("token", "x-amz-credential", "x-amz-security-token", "x-amz-signature", "x-goog-credential", "x-goog-signature"),
 )
 # A name and password before a host; the password may hold a slash that should have been spelled %2F.
 USER = re.compile(r"""(?<=://)(?:[^/\s:"'<>]*:(?!\d+/)[^\s"'<>]*|[^/\s"'<>]*)@""")
-QUERY = re.compile(rf"""([?&](?:{"|".join(SECRETS)})=)[^&\s"'<>]*""", re.IGNORECASE)
+QUERY = re.compile(rf"""([?&;#](?:{"|".join(SECRETS)})=)[^&;#\s"'<>]*""", re.IGNORECASE)
 CONNINFO = re.compile(r"\b((?:ssl)?password\s*=\s*)('[^']*'|[^\s'\"]+)", re.IGNORECASE)
-ADDRESS = re.compile(r"""https?://[^\s"'<>]+""")
+ADDRESS = re.compile(r"""(?:https?|s3)://[^\s"'<>]+""")
 
 
 def shown(text: str) -> str:

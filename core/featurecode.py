@@ -26,9 +26,12 @@ def features(name: str) -> Callable[..., Any]:
     try:
         function: Callable[..., Any] | None = getattr(importlib.import_module(f"usecases.{name}.features"), "features", None)
     except ModuleNotFoundError as error:
-        if error.name and error.name.startswith("usecases"):
+        if error.name in ("usecases", f"usecases.{name}", f"usecases.{name}.features"):
             raise UserError(f"{file} is missing: write the function features() there") from error
-        raise UserError(f"{_where(error, name)} imports {error.name}, which is not installed: add it to pyproject.toml") from error
+        missing = f"{_where(error, name)} imports {error.name}"
+        if error.name and error.name.startswith("usecases."):
+            raise UserError(f"{missing}, but there is no {error.name.replace('.', '/')}.py: add it or correct the import") from error
+        raise UserError(f"{missing}, which is not installed: `make add PACKAGE={error.name}` adds it") from error
     except SyntaxError as error:
         raise UserError(f"{_relative(error.filename, name) or file} line {error.lineno}: {error.msg}: correct it") from error
     except Exception as error:  # the user's code raises what it likes

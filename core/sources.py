@@ -53,12 +53,11 @@ def without_secrets(address: Any) -> Any:
     scheme, _, rest = address.partition("://") if isinstance(address, str) else ("", "", "")
     if scheme in SECRETS_OF and "@" in rest.partition("/")[0]:
         raise PydanticCustomError("address", f"a name and password do not belong into the config: {SECRETS_OF[scheme]}")
-    if scheme == "https" and (secret := QUERY.search(rest)):
-        name = secret[1].strip("?&=")
+    if scheme in SECRETS_OF and (secret := QUERY.search(rest)):
+        name = secret[1].strip("?&;#=")
         raise PydanticCustomError(
             "address",
-            f"the query holds a secret ({name}), which does not belong into the config: remove it, and put a name and password for the host "
-            "into ~/.netrc (NETRC names another file), or copy the file to S3",
+            f"it holds a secret ({name}), which does not belong into the config: remove it; {SECRETS_OF[scheme]}",
         )
     return address
 

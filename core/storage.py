@@ -54,7 +54,10 @@ def client() -> Minio:
     missing = [name for name in ENVIRONMENT if not os.environ.get(name)]
     if missing:
         raise UserError(f"object storage is not configured: set {', '.join(missing)} (`mlops platform env` prints the local ones)")
-    endpoint = urlsplit(os.environ["AWS_ENDPOINT_URL_S3"])
+    try:
+        endpoint = urlsplit(os.environ["AWS_ENDPOINT_URL_S3"])
+    except ValueError as error:
+        raise UserError(f"AWS_ENDPOINT_URL_S3 is no address ({error}): write the server alone, such as https://s3.example.com") from error
     if "@" in endpoint.netloc:
         raise UserError("AWS_ENDPOINT_URL_S3 holds a name or password: remove it, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are for that")
     if endpoint.scheme not in ("http", "https") or not endpoint.hostname or endpoint.path.strip("/"):

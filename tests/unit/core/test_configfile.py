@@ -182,7 +182,14 @@ BROKEN = [
     pytest.param("codeless", GOOD, "", "usecases/codeless/features.py is missing: write the function features() there", id="no code"),
     pytest.param("syntax", GOOD, "def features(wine):\nreturn wine\n", "features.py line 2: expected an indented block", id="syntax error"),
     pytest.param("misnamed", GOOD, "def feature(wine):\n    return wine\n", "features.py has no function features(): add it", id="no function"),
-    pytest.param("uninstalled", GOOD, "import polars_of_my_own\n", "imports polars_of_my_own, which is not installed", id="not installed"),
+    pytest.param(
+        "uninstalled",
+        GOOD,
+        "import polars_of_my_own\n",
+        "not installed: `make add PACKAGE=polars_of_my_own`",
+        id="not installed",
+    ),
+    pytest.param("lookup", GOOD, "from usecases.lookup.table import X\n", "there is no usecases/lookup/table.py", id="own module"),
     pytest.param("name-error", GOOD, "features = wines\n", "features.py line 1: NameError: name 'wines' is not defined", id="fails on import"),
     pytest.param("import-name", GOOD, "from ibis import Tables\n", "features.py line 1: ImportError: cannot import name 'Tables'", id="no such name"),
     pytest.param(

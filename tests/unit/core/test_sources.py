@@ -87,7 +87,10 @@ def test_what_cannot_be_read_is_refused_before_anything_starts(written: Any, pla
         {"kind": "s3", "uri": "s3://me:passw0rd@data/rows.csv"},
         "https://host/rows.csv?part=1&token=passw0rd",
         {"kind": "https", "url": "https://host/rows.csv?X-Amz-Signature=passw0rd&x=1"},
-        {"kind": "https", "url": "https://host/r?Key=passw0rd"},
+        {"kind": "https", "url": "https://host/r?Sig=passw0rd"},
+        "https://host/rows.csv;token=passw0rd",
+        "https://host/rows.csv#token=passw0rd",
+        "s3://data/rows.csv?token=passw0rd",
         {"kind": "postgresql", "table": ["https://me:passw0rd@host"]},
     ],
 )
@@ -97,6 +100,12 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(written: Any) -> N
     assert usecase is None
     assert len(problems) == 1
     assert "passw0rd" not in problems[0].message
+
+
+def test_a_query_without_a_secret_is_accepted() -> None:
+    usecase, _ = check(document(sources={"rows": "https://host/rows.csv?key=flights&auth=none"}))
+
+    assert usecase is not None
 
 
 def test_a_password_in_an_s3_target_is_refused_and_not_repeated() -> None:

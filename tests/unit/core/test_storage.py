@@ -159,14 +159,14 @@ def test_a_variable_that_is_not_set_is_named(variable: str, monkeypatch: pytest.
         read("s3://data/key")
 
 
-@pytest.mark.parametrize("endpoint", ["127.0.0.1:8333", "somewhere", "http://"])
+@pytest.mark.parametrize("endpoint", ["127.0.0.1:8333", "somewhere", "http://", "http://[::1"])
 def test_an_endpoint_that_is_no_address_is_a_sentence(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
 
     with pytest.raises(UserError, match="AWS_ENDPOINT_URL_S3") as refused:
         read("s3://data/key")
 
-    assert endpoint in str(refused.value)
+    assert "such as https://s3.example.com" in str(refused.value)
 
 
 def test_a_server_that_is_not_there_is_named_with_the_cure(monkeypatch: pytest.MonkeyPatch) -> None:
