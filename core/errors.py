@@ -51,5 +51,9 @@ class Conflict(UserError):
     """Another run changed the champion since this one was judged."""
 
 
+class NotComparable(UserError):
+    """The champion cannot be compared with the challenger on the test rows of this run."""
+
+
 class ChampionMissing(UserError):
     """MLflow names no champion, although one reigned or serves."""

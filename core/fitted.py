@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from core.config import UseCase
-from core.errors import UserError
+from core.errors import NotComparable
 from core.keys import VERSION, key_hash, unit_columns
 from core.tables import columns, connect, identifier, literal, path_literal, splits
 
@@ -35,7 +35,8 @@ def write_fitted(usecase: UseCase, table: str, named: str, path: Path) -> None:
         types = columns(connection, table)
         among = f"FROM read_parquet({path_literal(table)}) WHERE split IN ({', '.join(map(literal, splits(named)))})"
         by_time, units = usecase.split.by == "time", unit_columns(usecase, types) or (str(usecase.split.column),)
-        about: dict[str, Any] = {"hash": VERSION, "columns": {name: types[name] for name in units}, "all": usecase.key == "all" and not by_time}
+        is_whole_row = usecase.key == "all" and usecase.split.by == "random"  # a group has its own column
+        about: dict[str, Any] = {"hash": VERSION, "columns": {name: types[name] for name in units}, "all": is_whole_row}
         schema = pa.schema([pa.field("key", pa.int64(), nullable=False)])
         if by_time:
             about["last"] = connection.execute(f"SELECT max({identifier(units[0])})::VARCHAR {among}").fetchall()[0][0]
@@ -63,17 +64,18 @@ def unseen(usecase: UseCase, table: str, path: Path) -> NDArray[np.bool_]:
         path: The model's set.
 
     Raises:
-        UserError: The table does not allow to tell, and why.
+        NotComparable: The table does not allow to tell, and why.
+        UserError: Memory or disk do not suffice.
     """
     about = json.loads(pq.read_schema(path).metadata[b"fitted"])
     with connect(usecase.limits.memory) as connection:
         types, units = columns(connection, table), about["columns"]
         if about["hash"] != VERSION:
-            raise UserError("its rows were hashed by an older version of this template")
+            raise NotComparable("its rows were hashed by an older version of this template")
         for name, kind in units.items():
             if types.get(name) != kind:
                 now = f"a {types[name]}, which was a {kind}" if name in types else "not there any more"
-                raise UserError(f"its rows are known by {', '.join(units)}, and the column {name} of features() is {now}")
+                raise NotComparable(f"its rows are known by {', '.join(units)}, and the column {name} of features() is {now}")
         if "last" in about:
             ((name, kind),) = units.items()
             seen = f"{identifier(name)} <= CAST({literal(about['last'])} AS {kind})"
@@ -82,8 +84,9 @@ def unseen(usecase: UseCase, table: str, path: Path) -> NDArray[np.bool_]:
             seen = f"{_cut(key_hash(units), about['bits'])} IN ({keys})"
         rows = f"FROM read_parquet({path_literal(table)}, file_row_number = true)"
         if about["all"] and not connection.execute(f"SELECT count(*) {rows} WHERE {seen}").fetchall()[0][0]:
-            raise UserError(
-                "with key: all, none of today's rows is one of its rows, so a column's values have changed or all rows are new: name a key"
+            raise NotComparable(
+                "with key: all, none of today's rows is one of its rows, so all rows are new or a column's values have changed. "
+                "Name a key, by which later models can be compared"
             )
         found = connection.execute(f"SELECT NOT ({seen}) AS unseen {rows} WHERE split = 'test' ORDER BY file_row_number").fetchnumpy()
     return np.asarray(found["unseen"], dtype=bool)

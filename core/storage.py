@@ -77,13 +77,18 @@ def client() -> Minio:
     )
 
 
+class NoSuchObject(UserError):
+    """The server answers, and the object is not there."""
+
+
 @contextmanager
 def errors(what: str) -> Iterator[None]:
     """Turn an S3 failure inside the block into one sentence about `what` (an address)."""
     try:
         yield
     except S3Error as error:
-        raise UserError(f"{what}: {_refusal(error, what)}") from error
+        kind = NoSuchObject if error.code == "NoSuchKey" else UserError
+        raise kind(f"{what}: {_refusal(error, what)}") from error
     except (MinioException, urllib3.exceptions.HTTPError) as error:
         server = os.environ.get("AWS_ENDPOINT_URL_S3")
         raise UserError(

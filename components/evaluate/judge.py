@@ -12,18 +12,17 @@ from components.evaluate.baseline import Rival, best, measured, simple_rivals
 from components.evaluate.compare import Comparison, compare
 from components.evaluate.golden import choose
 from components.evaluate.page import write
-from components.evaluate.rows import JudgedRows, judged_rows
+from components.evaluate.rows import JudgedRows, by_hand, judged_rows
 from core.bundle import load_model, plain, unpack
 from core.classes import note
 from core.config import UseCase
-from core.errors import ChampionMissing, UserError
+from core.errors import ChampionMissing, NotComparable, UserError
 from core.examples import batches, examples
 from core.metrics import Predictions, score
-from core.mlflow_api import NotFound
 from core.predict import predict_in_batches
 from core.registry import Version
 from core.registry import champion as find_champion
-from core.storage import read
+from core.storage import NoSuchObject, read
 from core.tables import inputs
 from core.tracking import Run
 
@@ -65,7 +64,7 @@ def judge(run: Run, table: str, model: str, metrics: str, curves: str, page: str
         golden: Where the golden rows and answers are written, as JSON.
 
     Raises:
-        UserError: The rows do not suffice for a verdict, or the champion cannot be asked.
+        UserError: The rows do not suffice for a verdict, or the champion cannot be asked and `evaluate.register_anyway` is false.
     """
     usecase = run.usecase
     challenger = load_model(Path(model).read_bytes())
@@ -76,13 +75,14 @@ def judge(run: Run, table: str, model: str, metrics: str, curves: str, page: str
         judged = judged.refused(
             f"{usecase.metric} cannot be computed on the {judged.kept.sum():,} test rows that {judged.champion} was not fitted on"
         )
+    judged, asked = _asked(usecase, table, champion, judged)
     answers = judged.of(everywhere)
     values = measured(usecase, "challenger", answers).values
     if not np.isfinite(values[usecase.metric]):
         raise UserError(f"{usecase.metric} cannot be computed on the {len(answers.truth):,} test rows: {_lacking(usecase, answers)}")
     simple = simple_rivals(usecase, table, judged, answers)
-    opponents = [_asked(usecase, table, champion, judged), *simple] if champion and not judged.refusal else simple
-    rival = best(usecase, simple) if opponents is simple else opponents[0]
+    opponents = [asked, *simple] if asked else simple
+    rival = asked or best(usecase, simple)
     comparison = compare(usecase, answers, rival.answers, judged.units)
     better, reason = decide(usecase, comparison, rival.name, is_first=champion is None)
     if missing:
@@ -150,15 +150,29 @@ def _champion(usecase: UseCase) -> tuple[Version | None, str]:
         return None, str(missing)
 
 
-def _asked(usecase: UseCase, table: str, champion: Version, judged: JudgedRows) -> Rival:
-    """Ask the champion about the same rows."""
+def _asked(usecase: UseCase, table: str, champion: Version | None, judged: JudgedRows) -> tuple[JudgedRows, Rival | None]:
+    """Ask the champion about the same rows; if it cannot answer, there is no verdict on them."""
+    if champion is None or judged.refusal:
+        return judged, None
     try:
-        bundle = unpack(read(champion.uri), champion.digest)
+        return judged, measured(usecase, f"version {champion.version}", judged.of(_answers(usecase, table, champion)))
+    except NotComparable as error:
+        if not usecase.evaluate.register_anyway:
+            raise UserError(f"the champion, version {champion.version}, cannot be asked: {error}. {by_hand(usecase)}") from error
+        return judged.refused(f"version {champion.version} cannot be asked: {error}"), None
+
+
+def _answers(usecase: UseCase, table: str, champion: Version) -> Predictions:
+    try:
+        data = read(champion.uri)
+    except NoSuchObject as error:
+        raise NotComparable(str(error)) from error
+    try:
+        bundle = unpack(data, champion.digest)
         rows = batches(table, usecase, "test", bundle.manifest.inputs)
-        answers = judged.of(predict_in_batches(load_model(bundle.model), rows, usecase))
-    except (UserError, NotFound) as error:
-        raise UserError(f"the champion, version {champion.version}, cannot be asked: {error}") from error
-    return measured(usecase, f"version {champion.version}", answers)
+        return predict_in_batches(load_model(bundle.model), rows, usecase)
+    except UserError as error:  # of the model and the columns: nothing here needs a server
+        raise NotComparable(str(error)) from error
 
 
 def _sliced(usecase: UseCase, table: str) -> "pd.DataFrame":

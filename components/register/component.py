@@ -17,7 +17,7 @@ def register(
     Args:
         config: The use case, as YAML text.
         table: The table that transform made: its test rows prove the served form.
-        model: The challenger.
+        model: The challenger; its metadata name the splits that it has seen.
         golden: Rows and the answers that its served form must repeat; its metadata name the champion that it was judged against.
 
     Returns:
@@ -27,4 +27,4 @@ def register(
     from core.tracking import record
 
     with record("register", config) as run:
-        return register(run, table.path, model.path, golden.path, golden.metadata["judged_against"])
+        return register(run, table.path, model.path, golden.path, golden.metadata["judged_against"], model.metadata["seen"])

@@ -30,7 +30,7 @@ PROVEN = 1_000_000  # test rows that the engines are compared on, drawn if there
 TITLES = {OnnxEngine.name: "ONNX", ScikitLearnEngine.name: "scikit-learn"}
 
 
-def register(run: Run, table: str, model: str, golden: str, judged_against: str) -> str:
+def register(run: Run, table: str, model: str, golden: str, judged_against: str, seen: str) -> str:
     """Register the challenger; a second time with the same model finds the version of the first.
 
     Args:
@@ -39,6 +39,7 @@ def register(run: Run, table: str, model: str, golden: str, judged_against: str)
         model: The fitted pipeline, in skops' format.
         golden: Rows and answers of training, as JSON.
         judged_against: The champion that it was found better than, empty without one.
+        seen: The splits whose rows the model was fitted on or chosen by, such as train+validation.
 
     Returns:
         The version's number.
@@ -58,7 +59,7 @@ def register(run: Run, table: str, model: str, golden: str, judged_against: str)
     store(uri, data, "application/zip")
     known = registry.find(usecase.name, run_id(), digest(data))
     number = known.version if known else _log_model(usecase, pipeline, expected, run)
-    fitted = store_fitted(usecase, table)
+    fitted = store_fitted(usecase, table, seen)
     made, before = registry.Version(usecase.name, number, uri, digest(data), judged_against, fitted=fitted), steps(usecase)
     found = {key: value for step in before for key, value in notes(step)["tags"].items() if key in ("data.sha256", "reason", "better")}
     about = note(usecase, chosen.bundle.manifest.classes or ())
@@ -107,11 +108,11 @@ def prove(data: bytes, golden: Golden) -> None:
         raise UserError(f"the served form answers otherwise than the model that was trained, so it is not registered: {'; '.join(found[:3])}")
 
 
-def store_fitted(usecase: UseCase, table: str) -> str:
+def store_fitted(usecase: UseCase, table: str, seen: str) -> str:
     """Store the set of the rows that the model was fitted on or chosen by, and return where; the server does not read it."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "fitted.parquet")
-        write_fitted(usecase, table, "all" if usecase.train.refit == "all" else "train+validation", path)
+        write_fitted(usecase, table, seen, path)
         data = path.read_bytes()
     uri = f"s3://models/{usecase.name}/{digest(data).removeprefix('sha256:')}.parquet"
     store(uri, data)

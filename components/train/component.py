@@ -24,6 +24,7 @@ def train(config: str, table: dsl.Input[dsl.Dataset], model: dsl.Output[dsl.Mode
     with record("train", config) as run:
         value = fit(run, table.path, model.path, trials.path)
         model.metadata["candidate"] = run.parameters["candidate"]
+        model.metadata["seen"] = "train+validation"  # fitted on the one at least, chosen by the other
         return value
 
 
@@ -51,4 +52,5 @@ def refit(
 
     with record("refit", config) as run:
         refit(run, judged.metadata["candidate"], table.path, judged.path, rows.path, model.path, golden.path)
+        model.metadata["seen"] = "all"
         golden.metadata.update(rows.metadata)

@@ -37,7 +37,7 @@ def evaluated(usecase: UseCase, table: str, model: str, folder: Path) -> tuple[R
 def crowned(bundle: Bundle, binary: Trained) -> None:
     """Make a champion of a served form, fitted on the training and validation rows of the table."""
     version = models.published(bundle)
-    registry.tag(version, {"fitted.uri": store_fitted(binary.named(name=bundle.manifest.name), binary.table)})
+    registry.tag(version, {"fitted.uri": store_fitted(binary.named(name=bundle.manifest.name), binary.table, "train+validation")})
     registry.promote(version, "it is better")
 
 
@@ -167,14 +167,24 @@ def test_without_its_champion_a_challenger_never_becomes_the_first(
             evaluated(usecase, binary.table, binary.model, tmp_path)
 
 
-def test_a_champion_that_needs_a_column_that_is_gone_is_named(platform: Platform, binary: Trained, bundle: Bundle, tmp_path: Path) -> None:
+@pytest.mark.parametrize("anyway", [False, True])
+def test_a_champion_that_needs_a_column_that_is_gone_is_named(
+    platform: Platform, binary: Trained, bundle: Bundle, tmp_path: Path, anyway: bool
+) -> None:
     inputs = (*bundle.manifest.inputs, Input("gone", "FP64"))
     rows = [row | {"gone": 1.0} for row in bundle.golden.rows]
     golden = Golden(rows, bundle.golden.predict, bundle.golden.predict_proba)
     crowned(dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, inputs=inputs), golden=golden), binary)
 
-    with pytest.raises(UserError, match="the champion, version 1, cannot be asked: the table has no column gone"):
-        evaluated(binary.named(name=bundle.manifest.name), binary.table, binary.model, tmp_path)
+    usecase = binary.named(name=bundle.manifest.name, evaluate=binary.usecase.evaluate.model_copy(update={"register_anyway": anyway}))
+
+    if anyway:
+        run, verdict = evaluated(usecase, binary.table, binary.model, tmp_path)
+        assert (verdict.better, verdict.champion) == (False, "1")
+        assert run.tags["reason"].startswith("the champion stays: version 1 cannot be asked: the table has no column gone")
+    else:
+        with pytest.raises(UserError, match=r"version 1, cannot be asked: the table has no column gone.* --register-anyway`"):
+            evaluated(usecase, binary.table, binary.model, tmp_path)
 
 
 def test_test_rows_of_one_class_give_no_verdict(platform: Platform, binary: Trained, tmp_path: Path) -> None:

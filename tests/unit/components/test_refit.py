@@ -7,15 +7,19 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from kfp import dsl
 
 from components.evaluate.golden import choose
 from components.register.register import prove, served_form
+from components.train import component
 from components.train.fit import fit
 from components.train.refit import refit
 from core.bundle import Golden, load_model, pack
+from core.configtext import parse
 from core.examples import examples
 from core.fitted import unseen, write_fitted
 from core.tracking import Run
+from local.platform import Platform
 from tests.unit import small
 
 
@@ -37,6 +41,21 @@ def test_the_served_model_and_its_golden_rows_are_those_of_the_last_fit(tmp_path
     assert after.rows == before.rows and not np.array_equal(after.predict_proba or [], before.predict_proba or [])
     prove(pack(served_form(usecase, load_model((tmp_path / "model").read_bytes()), after)), after)
     assert run.parameters["fitted_on"] == "600 rows of train, validation and test"
+
+
+def test_a_model_says_which_splits_it_has_seen(platform: Platform, run_id: str, tmp_path: Path) -> None:
+    candidates = {"linear": {"estimator": "sklearn.linear_model.LogisticRegression"}}
+    config = small.config(train__refit="none", train__candidates=candidates, train__max_trials=1)
+    table = dsl.Dataset(uri=small.written(tmp_path / "table.parquet", small.columns()))
+    judged, last = (dsl.Model(uri=str(tmp_path / name)) for name in ("judged", "last"))
+    rows, golden = (dsl.Dataset(uri=str(tmp_path / name)) for name in ("rows", "golden"))
+
+    component.train.python_func(config, table, judged, dsl.HTML(uri=str(tmp_path / "trials.html")))
+    chosen = choose(parse(config), examples(table.path, parse(config), "test")[0], load_model(Path(judged.path).read_bytes()))
+    Path(rows.path).write_text(json.dumps(asdict(chosen)))
+    component.refit.python_func(config, table, judged, rows, last, golden)
+
+    assert (judged.metadata["seen"], last.metadata["seen"]) == ("train+validation", "all")
 
 
 def test_a_champion_that_was_fitted_on_all_rows_has_seen_the_test_rows(tmp_path: Path) -> None:

@@ -21,11 +21,14 @@ from core import registry, tracking
 from core.bundle import digest, dump_model, load_model, pack, unpack
 from core.errors import UserError
 from core.examples import examples
+from core.fitted import unseen
 from core.mlflow_api import call
 from core.storage import read
 from core.tracking import Run
 from local.platform import Platform
 from tests.unit.components.conftest import Trained
+
+SEEN = "train+validation"
 
 
 def golden_file(trained: Trained, folder: Path) -> str:
@@ -43,7 +46,7 @@ def test_a_challenger_is_registered_with_signature_example_card_alias_and_served
     golden = golden_file(trained, tmp_path)
 
     run = Run("register", usecase)
-    number = register(run, trained.table, trained.model, golden, "")
+    number = register(run, trained.table, trained.model, golden, "", SEEN)
 
     challenger = registry.aliased(usecase.name, "challenger")
     assert challenger and challenger.version == number == "1"
@@ -75,7 +78,7 @@ def test_a_pipeline_without_an_exact_graph_is_registered_with_scikit_learn_and_t
     Path(odd.model).write_bytes(dump_model(pipeline))
     run = Run("register", usecase)
 
-    number = register(run, odd.table, odd.model, golden_file(odd, tmp_path), "")
+    number = register(run, odd.table, odd.model, golden_file(odd, tmp_path), "", SEEN)
 
     found = call("GET", "model-versions/get", {"name": usecase.name, "version": number})["model_version"]
     assert "- Engine: scikit-learn: the transformer PolynomialFeatures has no exact ONNX form here" in found["description"]
@@ -89,12 +92,23 @@ def test_registering_again_in_the_same_run_finds_the_version_of_the_first_time(
 ) -> None:
     usecase, golden = binary.named(), golden_file(binary, tmp_path)
 
-    first = register(Run("register", usecase), binary.table, binary.model, golden, "")
-    again = register(Run("register", usecase), binary.table, binary.model, golden, "")
+    first = register(Run("register", usecase), binary.table, binary.model, golden, "", SEEN)
+    again = register(Run("register", usecase), binary.table, binary.model, golden, "", SEEN)
     os.environ["KFP_RUN_ID"] = str(uuid.uuid4())
-    other_run = register(Run("register", usecase), binary.table, binary.model, golden, first)
+    other_run = register(Run("register", usecase), binary.table, binary.model, golden, first, SEEN)
 
     assert (first, again, other_run) == ("1", "1", "2")
+
+
+def test_the_set_of_fitted_rows_follows_the_model_and_not_the_config(platform: Platform, run_id: str, binary: Trained, tmp_path: Path) -> None:
+    usecase = binary.named()
+
+    register(Run("register", usecase), binary.table, binary.model, golden_file(binary, tmp_path), "", "all")
+
+    challenger, path = registry.aliased(usecase.name, "challenger"), tmp_path / "fitted.parquet"
+    assert challenger and usecase.train.refit == "train+validation"
+    path.write_bytes(read(challenger.fitted))
+    assert not unseen(usecase, binary.table, path).any()
 
 
 def test_a_served_form_that_answers_otherwise_is_not_registered(platform: Platform, run_id: str, binary: Trained, tmp_path: Path) -> None:
@@ -104,7 +118,7 @@ def test_a_served_form_that_answers_otherwise_is_not_registered(platform: Platfo
     golden.write_text(json.dumps(answers))
 
     with pytest.raises(UserError, match=r"answers otherwise than the model that was trained, so it is not registered: row 3: predict_proba"):
-        register(Run("register", usecase), binary.table, binary.model, str(golden), "")
+        register(Run("register", usecase), binary.table, binary.model, str(golden), "", SEEN)
 
     assert registry.aliased(usecase.name, "challenger") is None
 
@@ -136,7 +150,7 @@ def test_the_card_says_what_the_steps_found(platform: Platform, run_id: str, bin
     evaluated = Run("evaluate", usecase, metrics={"test.roc_auc": 0.8125}, tags={"reason": "it is better"}, live=True)
     evaluated.close("FINISHED")
 
-    number = register(Run("register", usecase), binary.table, binary.model, golden_file(binary, tmp_path), "")
+    number = register(Run("register", usecase), binary.table, binary.model, golden_file(binary, tmp_path), "", SEEN)
 
     card = call("GET", "model-versions/get", {"name": usecase.name, "version": number})["model_version"]["description"]
     assert "ROC AUC on the test rows: 0.8125" in card
@@ -147,7 +161,7 @@ def test_the_card_says_what_the_steps_found(platform: Platform, run_id: str, bin
 def test_version_card_and_served_form_name_the_positive_class(platform: Platform, run_id: str, risk: Trained, tmp_path: Path) -> None:
     usecase = risk.named()
 
-    number = register(Run("register", usecase), risk.table, risk.model, golden_file(risk, tmp_path), "")
+    number = register(Run("register", usecase), risk.table, risk.model, golden_file(risk, tmp_path), "", SEEN)
 
     version = registry.get(usecase.name, number)
     assert version and unpack(read(version.uri), version.digest).manifest.positive == "bad"
@@ -165,7 +179,7 @@ def test_with_kfps_plugin_the_step_leaves_the_end_of_its_run_to_it(
     monkeypatch.setenv("MLFLOW_RUN_ID", own)
     run = Run("register", usecase, live=True)
 
-    register(run, binary.table, binary.model, golden_file(binary, tmp_path), "")
+    register(run, binary.table, binary.model, golden_file(binary, tmp_path), "", SEEN)
     run.close("FINISHED")
 
     found = call("GET", "model-versions/get", {"name": usecase.name, "version": "1"})["model_version"]

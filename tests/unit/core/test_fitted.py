@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.config import UseCase
-from core.errors import UserError
+from core.errors import NotComparable
 from core.fitted import units_of, unseen, write_fitted
 from tests.unit import small
 
@@ -81,7 +81,7 @@ def test_a_key_that_the_table_has_no_longer_is_named(tmp_path: Path, changes: di
     other = table(tmp_path / "other.parquet", **{name: values for name, values in changes.items() if values})
     pq.write_table(pq.read_table(other).drop_columns([name for name, values in changes.items() if not values]), other)
 
-    with pytest.raises(UserError) as refused:
+    with pytest.raises(NotComparable) as refused:
         unseen(usecase, other, path)
 
     assert sentence in str(refused.value)
@@ -91,8 +91,15 @@ def test_with_the_whole_row_as_key_a_changed_column_is_noticed(tmp_path: Path) -
     usecase = small.usecase(key="all", split={"by": "random"})
     path = fitted(usecase, tmp_path)
 
-    with pytest.raises(UserError, match="a column's values have changed or all rows are new: name a key"):
+    with pytest.raises(NotComparable, match=r"all rows are new or a column's values have changed\. Name a key"):
         unseen(usecase, table(tmp_path / "other.parquet", day=DAYS[::-1]), path)
+
+
+def test_groups_that_are_all_new_are_unseen_whatever_the_key(tmp_path: Path) -> None:
+    usecase = small.usecase(**BY["group"] | {"key": "all"})
+    path = fitted(usecase, tmp_path)
+
+    assert unseen(usecase, table(tmp_path / "other.parquet", shift=ROWS), path).all()
 
 
 @pytest.mark.parametrize(("by", "units"), [("key", None), ("group", ROWS // 8), ("time", None)])
