@@ -78,10 +78,10 @@ class Batch:
                 what = f"the column {same[0]} twice" if len(same) == 1 else f"columns that differ in case only ({', '.join(same)})"
                 raise self.refusal(f"has {what}: rename one", file)
 
-    def converted(self, file: Path) -> Path:
+    def converted(self, file: Path, name: str = "rows") -> Path:
         """Return where a copy of a file lies that was made for DuckDB: its partitions stay in its path."""
-        path = self.request.folder / CONVERTED / self.relative(file) / "rows"
-        path.parent.mkdir(parents=True)
+        path = self.request.folder / CONVERTED / self.relative(file) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
     def relative(self, file: Path) -> str:

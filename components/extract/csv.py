@@ -1,13 +1,15 @@
 """CSV: a header, then rows of as many fields, all read as text."""
 
+import codecs
 import csv
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
 import duckdb
 
 from components.extract.batch import Batch
-from components.extract.text import LONGEST, check, compression
+from components.extract.text import BLOCK, LONGEST, check, compression, opened
 from components.extract.values import Relation
 from core.csvtext import header
 from core.errors import UserError
@@ -24,11 +26,11 @@ REJECTED = {
 
 
 class Header(NamedTuple):
-    """A file's line of names, and how DuckDB finds it."""
+    """A file's line of names, and how DuckDB reads the file."""
 
     names: tuple[str, ...]
     delimiter: str
-    skipped: int  # lines before it
+    skipped: int  # lines before it, which the file has no more
     compression: str
 
 
@@ -57,7 +59,7 @@ def refusal(connection: duckdb.DuckDBPyConnection, batch: Batch, error: duckdb.E
         return batch.refusal("ends its lines in several ways, or goes on after a quote that ends a field: save it anew")
     counted = "error_type, count(*), min(line), arg_min(file_path, line)"
     rejects = "reject_errors JOIN reject_scans USING (scan_id, file_id)"
-    for reader in _readers(batch).values():
+    for same, reader in _readers(batch).items():
         rejecting = f"{reader[:-1]}, store_rejects = true, rejects_limit = {COUNTED})"
         rows = connection.execute(f"SELECT count(*) FROM {rejecting}").fetchall()[0][0]  # noqa: S608
         found = connection.execute(f"SELECT {counted} FROM {rejects} GROUP BY 1 ORDER BY 3").fetchall()  # noqa: S608
@@ -66,7 +68,8 @@ def refusal(connection: duckdb.DuckDBPyConnection, batch: Batch, error: duckdb.E
             kind, count, line, file = found[0]
             total = rows + sum(row[1] for row in found)
             words = REJECTED.get(kind, f"cannot be read as CSV ({kind.lower()})")
-            return batch.refusal(f"has {count:,} of {total:,} rows that {words}, such as that of line {line:,}: correct the file", Path(file))
+            what = f"has {count:,} of {total:,} rows that {words}, such as that of line {line + same.skipped:,}"
+            return batch.refusal(f"{what}: correct the file", Path(file))
     return None
 
 
@@ -74,12 +77,13 @@ def _readers(batch: Batch) -> dict[Header, str]:
     """Return, by the header, what reads the files that have it."""
     same: dict[Header, list[Path]] = {}
     for file in batch.delivery.files:
-        same.setdefault(_header(batch, file, check(batch, file)), []).append(file)
+        found, table = _header(batch, file, check(batch, file))
+        same.setdefault(found, []).append(table)
     return {header: _reader(batch, header, files) for header, files in same.items()}
 
 
-def _header(batch: Batch, file: Path, beginning: bytes) -> Header:
-    """Read the line of names, and how the fields are separated."""
+def _header(batch: Batch, file: Path, beginning: bytes) -> tuple[Header, Path]:
+    """Read the line of names and how the fields are separated. Return also the file that begins with this line."""
     text = beginning.decode("utf-8-sig", errors="ignore")  # a block may end within a sign
     if not text.strip():
         raise batch.refusal("is empty, it has not even a header: deliver it again", file)
@@ -93,7 +97,18 @@ def _header(batch: Batch, file: Path, beginning: bytes) -> Header:
         raise batch.refusal(title, file)
     names = tuple(name or f"column{number}" for number, name in enumerate(found.names))
     batch.check_names(list(names), file)
-    return Header(names, found.delimiter, found.skipped, compression(file))
+    table = _without_start(batch, file, beginning, text[: found.start]) if found.start else file
+    return Header(names, found.delimiter, found.skipped, compression(table)), table
+
+
+def _without_start(batch: Batch, file: Path, beginning: bytes, start: str) -> Path:
+    """Return a copy that begins with the header. DuckDB would skip records, by the end of the first line, not lines."""
+    mark = len(codecs.BOM_UTF8) if beginning.startswith(codecs.BOM_UTF8) else 0
+    target = batch.converted(file, "table")
+    with opened(file) as stream, target.open("wb") as copy:
+        copy.write(stream.read(BLOCK)[mark + len(start.encode()) :])
+        shutil.copyfileobj(stream, copy, BLOCK)
+    return target
 
 
 def _title(batch: Batch, text: str, names: tuple[str, ...]) -> str:
@@ -118,7 +133,7 @@ def _reader(batch: Batch, header: Header, files: list[Path]) -> str:
     columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in header.names)
     missing = ", ".join(map(literal, ("", *batch.csv.missing)))
     return (
-        f"read_csv([{listed}], auto_detect = false, header = true, skip = {header.skipped}, delim = {literal(header.delimiter)}, quote = '\"', "
+        f"read_csv([{listed}], auto_detect = false, header = true, delim = {literal(header.delimiter)}, quote = '\"', "
         f"escape = '\"', columns = {{{columns}}}, nullstr = [{missing}], allow_quoted_nulls = false, strict_mode = true, "
         f"compression = {literal(header.compression)}, max_line_size = {LONGEST}, buffer_size = {2 * LONGEST}, {batch.options()})"
     )

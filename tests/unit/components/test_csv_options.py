@@ -116,6 +116,32 @@ def test_lines_before_the_header_are_pointed_out(usecases: Path, tmp_path: Path,
     assert cure in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({}, "sep=,\nx,k\r\n1,a\r\n2,b\r\n"),
+        ({}, "\ufeffsep=,\r\nx,k\n1,a\n2,b\n"),
+        ({"skip": 1}, "Report\r\nx,k\n1,a\n2,b\n"),
+        ({"skip": 1}, "Report\nx,k\r\n1,a\r\n2,b\r\n"),
+        ({"skip": 1}, '"x" y\nx,k\n1,a\n2,b\n'),
+        ({"skip": 1}, '"Report\nx,k\n1,a\n2,b\n'),
+        ({"skip": 2}, '"Report\n2024"\nx,k\n1,a\n2,b\n'),
+        ({"skip": 1, "encoding": "latin-1"}, "Umsätze\r\nx,k\n1,a\n2,b\n"),
+    ],
+)
+def test_no_row_is_lost_behind_lines_that_are_skipped(usecases: Path, tmp_path: Path, options: dict[str, Any], text: str) -> None:
+    body = text.encode(options.get("encoding", "utf-8"))
+
+    assert trained(usecases, tmp_path, body, options) == [[1, 2], ["a", "b"]]
+
+
+def test_lines_that_are_skipped_count_where_a_row_is_wrong(usecases: Path, tmp_path: Path) -> None:
+    run = with_options(run_of(usecases, {"rows.csv": b"Report\r\nx,k\n1,a\n2\n"}, x="number", k="string"), skip=1)
+
+    with pytest.raises(UserError, match=r"too few fields, such as that of line 4"):
+        read(run, tmp_path)
+
+
 def test_a_file_in_another_encoding_than_named_is_refused(usecases: Path, tmp_path: Path) -> None:
     run = with_options(run_of(usecases, {"rows.csv": "x\nß\n".encode("latin-1")}, x="string"), encoding="ascii")
 
