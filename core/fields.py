@@ -21,6 +21,7 @@ DAY, CLOCK, ZONE = (
     "[0-9]{1,2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,9})?)?",
     " ?(Z|UTC|[+-][0-9]{2}(:?[0-9]{2})?)",
 )
+WORDS = {"true": True, "t": True, "yes": True, "y": True, "false": False, "f": False, "no": False, "n": False}  # in any case
 TYPES = {
     "integer": "BIGINT",
     "number": "DOUBLE",
@@ -30,12 +31,15 @@ TYPES = {
     "zoned": "TIMESTAMPTZ",
     "string": "VARCHAR",
 }
+TRUE, FALSE = (", ".join(f"'{word}'" for word, value in WORDS.items() if value is wanted) for wanted in (True, False))
+SPACE = " || ".join(f"chr({ord(sign)})" for sign in " \t\r\n\v\f")  # around a value that is no text
 SQL = {  # each null for what is no such value. The usual case is first, since a regular expression costs more
     "integer": """CASE WHEN TRY_CAST(@ AS BIGINT)::VARCHAR = @ THEN TRY_CAST(@ AS BIGINT)
         WHEN regexp_full_match(trim(@), '[+-]?[0-9]+([.]0*)?') THEN TRY_CAST(@ AS BIGINT) END""",
     "number": r"""CASE WHEN isfinite(TRY_CAST(@ AS DOUBLE)) AND NOT contains(@, '_') AND NOT contains(@, '+-') THEN TRY_CAST(@ AS DOUBLE)
         WHEN regexp_full_match(@, '\s*[nN][aA][nN]\s*') THEN 'nan'::DOUBLE END""",
-    "boolean": "TRY_CAST(trim(@) AS BOOLEAN)",
+    "boolean": f"""CASE WHEN lower(trim(@, {SPACE})) IN ({TRUE}, '1') THEN true
+        WHEN lower(trim(@, {SPACE})) IN ({FALSE}, '0') THEN false END""",
     "date": f"""CASE WHEN length(@) = 10 AND TRY_CAST(@ AS DATE)::VARCHAR = @ THEN TRY_CAST(@ AS DATE)
         WHEN regexp_full_match(trim(@), '{DAY}([T ]0?0:00(:00([.]0*)?)?)?') THEN TRY_CAST(@ AS DATE) END""",
     "timestamp": f"CASE WHEN regexp_full_match(trim(@), '{DAY}([T ]{CLOCK})?') THEN TRY_CAST(@ AS TIMESTAMP) END",
@@ -104,9 +108,10 @@ def missing_sql(kind: str, text: str, dialect: Dialect) -> str:
 
 
 def number(dialect: Dialect) -> Callable[[str], float | None]:
-    """Return what reads one text as a number: None if it is none. The words true and false are 1 and 0, as in JSON."""
+    """Return what reads one text as a number: None if it is none. A word of WORDS is 1 or 0, as a boolean is in JSON."""
     grammar = re.compile(_grammar(dialect) + EXPONENT)
     blanks = BLANKS if dialect.strip else " \t\r\n\v\f"
+    words = {"nan": math.nan, **{word: float(value) for word, value in WORDS.items()}}
 
     def read(text: str) -> float | None:
         stripped = text.strip(blanks)
@@ -114,7 +119,7 @@ def number(dialect: Dialect) -> Callable[[str], float | None]:
             plain = stripped.replace(dialect.thousands, "") if dialect.thousands else stripped
             value = float(plain.replace(dialect.decimal, "."))
             return value if math.isfinite(value) else None
-        return {"nan": math.nan, "true": 1.0, "false": 0.0}.get(stripped.lower())
+        return words.get(stripped.lower())
 
     return read
 

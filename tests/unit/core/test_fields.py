@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from core.fields import DIALECT, Dialect, Quoted, Reader, Refused, missing_sql, value_sql
+from core.fields import BLANKS, DIALECT, WORDS, Dialect, Quoted, Reader, Refused, missing_sql, value_sql
 
 GERMAN = Dialect(decimal=",", thousands=".", missing=("NA", "-"), strip=True)
 FRENCH = Dialect(decimal=",", thousands="\u00a0", missing=("?", "-999"))
@@ -51,7 +51,7 @@ def test_a_number_means_the_same_in_duckdb_and_python(dialect: Dialect, texts: l
     ours = [number(reader, text) for text in texts]
 
     for text, found, wanted in zip(texts, ours, by_duckdb("number", texts, dialect), strict=True):
-        is_word = text.strip("\u00a0 \t\r\n\v\f").lower() in ("true", "false")  # a boolean of the source is a number in a request
+        is_word = text.strip(BLANKS).lower() in WORDS  # a boolean of the source is a number in a request
         assert is_word or found == wanted or (found != found and wanted != wanted), repr(text)
 
 
@@ -64,6 +64,17 @@ def test_a_quoted_text_means_the_same_in_duckdb_and_python(dialect: Dialect, tex
     marked = [Quoted(text) if text in ("", *dialect.missing) else text for text in texts]
 
     assert list(Reader(dialect).texts(marked)) == by_duckdb("string", texts, dialect)
+
+
+def test_a_boolean_means_the_same_in_duckdb_and_python() -> None:
+    texts = [form for word in ("true", "t", "yes", "y", "1") for form in (word, word.upper(), f" {word}\t")]
+    texts += [form for word in ("false", "f", "no", "n", "0") for form in (word, word.title(), f"\n{word} ")]
+    texts += ["", "NA", "tr", "ye", "on", "off", "null", "_t"]
+
+    ours = [number(Reader(DIALECT), text) for text in texts]
+
+    assert ours == by_duckdb("boolean", texts, DIALECT)
+    assert ours == [1.0] * 15 + [0.0] * 15 + [None] * 2 + ["refused"] * 6
 
 
 def test_a_column_is_read_whole_whatever_is_missing_in_it() -> None:
