@@ -9,10 +9,11 @@ from pydantic_core import ErrorDetails
 from core.config import Candidate, Limits, Serving, UseCase, UsecaseName
 from core.contract import Contract
 from core.contractcheck import contract_problems
+from core.csvoptions import contradictions
 from core.errors import shown
 from core.frozen import Identifier
 from core.metrics import METRICS
-from core.sources import Source
+from core.sources import Files, Source
 
 
 class Problem(NamedTuple):
@@ -91,6 +92,8 @@ def _contradictions(usecase: UseCase) -> Iterator[Problem]:
     for name in usecase.sources:
         if same := [other for other in usecase.sources if other < name and other.lower() == name.lower()]:
             yield Problem(("sources", name), f"{name} and {same[0]} differ only in case, which DuckDB ignores: rename one")
+    csv = {name: source.csv for name, source in usecase.sources.items() if isinstance(source, Files)}
+    yield from (Problem(path, message) for path, message in contradictions(csv))
     yield from (Problem(path, message) for path, message in contract_problems(usecase))
     yield from _feature_problems(usecase)
     yield from _key_problems(usecase)

@@ -1,6 +1,6 @@
 """The options of CSV: how a source's files write numbers, dates and missing values."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from typing import Annotated, Self
 
@@ -10,6 +10,7 @@ from core.fields import DIALECT, UTF_8, Dialect
 from core.frozen import Frozen, Int
 
 Sign = Annotated[str, Field(min_length=1, max_length=1)]
+NUMBERS = frozenset({"decimal", "thousands"})  # the options that say how numbers are written
 DAYS = (date(1999, 12, 31), date(2024, 2, 3))  # by which a format is tried
 
 
@@ -55,9 +56,43 @@ DEFAULT = Csv()
 
 
 def shared_dialect(options: Iterable[Csv]) -> Dialect:
-    """Return how requests write their values: as the sources that have options, if these agree."""
-    own = {each.dialect for each in options if each != DEFAULT}
-    return own.pop() if len(own) == 1 else DEFAULT.dialect
+    """Return how requests write their values: field by field, as the sources that have options do.
+
+    What means a missing value in one source does so in requests. Where two sources name a delimiter or an encoding each,
+    the header tells the delimiter, and requests are UTF-8.
+    """
+    own = [each for each in options if each.model_fields_set]
+    if not own:
+        return DEFAULT.dialect
+    by_numbers = [each for each in own if each.model_fields_set & NUMBERS]
+    return Dialect(
+        delimiter=_only({each.delimiter for each in own}, ""),
+        decimal=_only({each.decimal for each in by_numbers}, DEFAULT.decimal),
+        thousands=_only({each.thousands for each in by_numbers}, ""),
+        encoding=_only({each.encoding for each in own} - {UTF_8}, UTF_8),
+        missing=tuple(dict.fromkeys(sign for each in own for sign in each.missing)),
+        strip=any(each.strip for each in own),
+    )
+
+
+def contradictions(sources: Mapping[str, Csv]) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield where a source writes numbers as another does not, and why that cannot be: a request mixes the columns of both."""
+    first: dict[str, tuple[str, str]] = {}
+    for name, options in sources.items():
+        if not options.model_fields_set & NUMBERS:
+            continue
+        for field, sign in (("decimal", options.decimal), ("thousands", options.thousands)):
+            other, before = first.setdefault(field, (name, sign)) if sign else (name, sign)
+            if sign != before:
+                path = ("sources", name, "csv", *({field} & options.model_fields_set))
+                cure = "leave it out, make these numbers string in the contract and convert them in features()"
+                yield path, f"{field} is {sign!r} here and {before!r} in sources.{other}, a request in CSV has one way to write numbers: {cure}"
+                break
+
+
+def _only(signs: set[str | None] | set[str], usual: str) -> str:
+    named = {sign for sign in signs if sign}
+    return named.pop() if len(named) == 1 else usual
 
 
 def _is_date_format(text: str) -> bool:

@@ -18,6 +18,7 @@ from core.bundle import Bundle, Golden, Input, Manifest, digest, pack, unpack
 from core.csvoptions import shared_dialect
 from core.errors import UserError
 from core.featurecode import FOLDER
+from core.fields import DIALECT, Dialect
 from core.sources import FileSource
 from core.tables import columns, connect, path_literal
 from core.tracking import Run
@@ -172,14 +173,43 @@ def test_options_of_csv_are_for_csv() -> None:
 
 def test_a_model_carries_how_its_source_writes_values() -> None:
     sources = [files("a.csv", {"decimal": ","}), files("b.csv", {})]
-    other = files("c.csv", {"strip": True})
 
     dialect = shared_dialect(source.csv for source in sources)
     data = pack(Bundle(Manifest("a", "binary", "b", "onnx", tuple(INPUTS), (), None, {}, dialect=dialect), Golden([], [], None), b""))
 
     assert dialect.decimal == ","
     assert unpack(data, digest(data)).manifest.dialect == dialect
-    assert shared_dialect(source.csv for source in [*sources, other]) == shared_dialect([])
+
+
+@pytest.mark.parametrize(
+    ("options", "dialect"),
+    [
+        ([{"delimiter": ";", "decimal": ","}, {"delimiter": ";", "decimal": ",", "missing": ["?"]}], Dialect(";", ",", missing=("NA", "?"))),
+        ([{"decimal": ","}, {"decimal": ",", "thousands": "."}, {"strip": True}], Dialect("", ",", ".", missing=("NA",), strip=True)),
+        ([{"delimiter": "#", "encoding": "latin-1"}, {"delimiter": ";"}, {}], Dialect(encoding="latin-1", missing=("NA",))),
+        ([{}, {}], DIALECT),
+    ],
+)
+def test_requests_are_read_as_all_sources_write(options: list[dict[str, Any]], dialect: Dialect) -> None:
+    assert shared_dialect(files("rows.csv", each).csv for each in options) == dialect
+
+
+@pytest.mark.parametrize(
+    ("options", "path", "words"),
+    [
+        ({"decimal": "."}, "sources.prices.csv.decimal", "decimal is '.' here and ',' in sources.rows"),
+        ({"thousands": "'"}, "sources.prices.csv", "decimal is '.' here and ',' in sources.rows"),
+        ({"decimal": ",", "thousands": "'"}, "sources.prices.csv.thousands", "thousands is \"'\" here and '.' in sources.rows"),
+    ],
+)
+def test_sources_that_write_numbers_differently_are_refused(options: dict[str, str], path: str, words: str) -> None:
+    german = {"kind": "file", "path": "rows.csv", "csv": {"decimal": ",", "thousands": "."}}
+    other = {"kind": "file", "path": "prices.csv", "csv": options}
+
+    with pytest.raises(UserError) as refused:
+        small.usecase(sources={"rows": german, "prices": other})
+
+    assert f"{path}: {words}" in str(refused.value)
 
 
 def test_the_recipe_of_the_docs_reads_its_file(usecases: Path, tmp_path: Path) -> None:
