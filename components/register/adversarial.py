@@ -16,29 +16,47 @@ FAR = 1e30
 EXTREMES = (np.nan, 0.0, -0.0, 1e-300, FAR, -FAR)
 ODD_TEXTS = (None, "", " ", "nan", "None", "\x00", "a value that training never saw", "żółć ✈ 🛫")
 MOST = 200  # splits or texts of one column
+CELLS = 20_000_000  # values of all rows together
+BLOCK = 2_000_000  # values of one table
 BASES = 7  # rows of the holdout that the odd values are put into
 
 
 def adversarial(bundle: Bundle, holdout: "pd.DataFrame") -> Iterator["pd.DataFrame"]:
-    """Yield tables: for each input, rows of the holdout with one odd value each; then rows that are odd in all inputs.
+    """Yield tables: rows of the holdout with one odd value each, for each input; then rows that are odd in all inputs.
+
+    Of very many inputs, several are odd in the same row: the number of cells stays bounded.
 
     Args:
         bundle: With the graph, whose splits and vocabularies are tried, too.
         holdout: The test rows' inputs.
     """
-    inputs = bundle.manifest.inputs
-    thresholds, texts = splits(bundle.onnx)
+    inputs, odd = bundle.manifest.inputs, _odd_values(bundle, holdout)
     bases = holdout.iloc[np.linspace(0, len(holdout) - 1, BASES).astype(int)].reset_index(drop=True)
+    lanes = 1 + len(inputs) * sum(map(len, odd.values())) // CELLS
+    pairs = [[(name, value) for name in list(odd)[lane::lanes] for value in odd[name]] for lane in range(lanes)]
+    height = max(1, BLOCK // len(inputs))
+    for start in range(0, max(map(len, pairs)), height):
+        some = [lane[start : start + height] for lane in pairs]
+        rows = bases.iloc[np.resize(np.arange(len(bases)), max(map(len, some)))]
+        columns = {item.name: rows[item.name].tolist() for item in inputs}
+        for lane in some:
+            for row, (name, value) in enumerate(lane):
+                columns[name][row] = value
+        yield frame(columns, inputs)
+    longest = max(len(values) for values in odd.values())
+    yield frame({name: [values[row % len(values)] for row in range(longest)] for name, values in odd.items()}, inputs)
+
+
+def _odd_values(bundle: Bundle, holdout: "pd.DataFrame") -> dict[str, list[Any]]:
+    """Return the values that each input is tried with."""
+    thresholds, texts = splits(bundle.onnx)
     odd: dict[str, list[Any]] = {}
-    for place, item in enumerate(inputs):
+    for place, item in enumerate(bundle.manifest.inputs):
         if item.datatype == "BYTES":
             odd[item.name] = [*ODD_TEXTS, *texts.get(item.name, [])[:MOST]]
         else:
             odd[item.name] = [*EXTREMES, *_beyond(holdout[item.name].to_numpy()), *_around(thresholds.get(place, np.empty(0)))]
-        rows = bases.iloc[np.resize(np.arange(len(bases)), len(odd[item.name]))]
-        yield frame({**{one.name: rows[one.name].tolist() for one in inputs}, item.name: odd[item.name]}, inputs)
-    longest = max(len(values) for values in odd.values())
-    yield frame({name: [values[row % len(values)] for row in range(longest)] for name, values in odd.items()}, inputs)
+    return odd
 
 
 def splits(onnx: bytes) -> tuple[dict[int, NDArray[np.float64]], dict[str, list[str]]]:
