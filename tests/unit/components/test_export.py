@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, PolynomialFeatures, StandardScaler
 from sklearn.svm import LinearSVC
 
+from components.register.adversarial import adversarial
 from components.register.engine import choose
 from components.register.export import NotExportable, export
 from components.register.export.columns import Column, Step
@@ -133,6 +135,20 @@ def test_the_proof_finds_a_split_that_is_wrong_by_one_bit() -> None:
     assert right.holds and right.rows == 240 and right.adversarial > 200
     assert not wrong.holds
     assert "numbers differ by up to" in str(wrong) and "the first: x " in str(wrong)
+
+
+def test_odd_values_of_many_inputs_share_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = fitted(HistGradientBoostingRegressor(max_iter=5), task="regression")
+    rows, _ = made("regression", 240, seed=1)
+    bundle = replace(served("regression", pipeline), **export(pipeline, INPUTS)._asdict())
+    single = pd.concat(adversarial(bundle, rows))
+
+    monkeypatch.setattr("components.register.adversarial.CELLS", 500)
+    monkeypatch.setattr("components.register.adversarial.BLOCK", 100)
+    shared = pd.concat(adversarial(bundle, rows))
+
+    assert len(shared) < len(single)
+    assert all({repr(value) for value in single[name]} <= {repr(value) for value in shared[name]} for name in single)
 
 
 def test_an_imputer_that_replaces_a_number_is_computed_before_the_trees() -> None:
