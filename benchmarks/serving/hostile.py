@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -90,10 +91,17 @@ def numbers_at_once(target: Target, is_quick: bool) -> str:
         return _statuses(list(threads.map(lambda _: int(bodies(b"0.5,", target, True)), range(8 if is_quick else 24))))
 
 
-def table(unit: bytes, target: Target, is_quick: bool) -> str:
+def table(unit: bytes, target: Target, is_quick: bool, *, head: bytes = b"", tail: bytes = b"") -> str:
     """Send 16 MB of CSV."""
-    body = unit * (BODY // len(unit))
+    body = head + unit * ((BODY - len(head) - len(tail)) // len(unit)) + tail
     return _statuses([target.ask("POST", "/invocations", body, "Content-Type: text/csv\r\n") for _ in range(QUICK if is_quick else FULL)])
+
+
+def quotes(target: Target, is_quick: bool) -> str:
+    """Send the model's header, and one field of 16 MB that holds quotes alone."""
+    with urllib.request.urlopen(f"http://{target.host}:{target.port}/v2/models/{target.name}") as response:
+        names = [item["name"] for item in json.load(response)["inputs"]]
+    return table(b'""', target, is_quick, head=",".join(names).encode() + b'\n"', tail=b'"\n')
 
 
 def names_twice(target: Target, _: bool) -> str:
@@ -174,6 +182,7 @@ ATTACKS: dict[str, Attack] = {
     "16 MB of `0.5,`, 8 at once": numbers_at_once,
     "16 MB of empty lines, CSV": partial(table, b"\n"),
     "16 MB of commas, CSV": partial(table, b","),
+    "16 MB of quotes in one field, CSV": quotes,
     "50,000 names, one twice": names_twice,
     "gzip of a gigabyte": bomb,
     "10,000 pipelined requests, 200 connections": pipelines,

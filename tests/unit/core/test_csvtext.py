@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import tracemalloc
 from pathlib import Path
 
 import duckdb
@@ -74,3 +75,16 @@ def test_lines_before_the_header_are_skipped() -> None:
     found = header("Report of May\n\nsep=;\n a;b \n1;2\n", Dialect(strip=True), skip=2)
 
     assert (found.names, found.delimiter, found.skipped) == (("a", "b"), ";", 3)
+
+
+def test_a_field_of_many_quotes_takes_no_memory_beside_its_text() -> None:
+    text = 'a,b\n"' + '""' * 500_000 + '",1\n'
+    tracemalloc.start()
+    try:
+        field = rows(text, ",", DIALECT)[1][0]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert field == '"' * 500_000
+    assert peak < 4 * len(text)

@@ -14,6 +14,7 @@ ANSWERED = {
     "[0],": "413",
     "lines, CSV": "413",
     "commas, CSV": "413",
+    "quotes": "400",
     "names": "400",
     "gigabyte": "413",
 }
