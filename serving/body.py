@@ -22,7 +22,9 @@ CHARSETS = ("utf-8", "utf8", "us-ascii", "ascii")  # ASCII is UTF-8, too
 GZIP = ("gzip", "x-gzip")
 GZIP_FORMAT = 31  # zlib's number for gzip and nothing else
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+NAN = b"NaN"
 MARK = b"\x00\x01\x02"  # as long as NaN, and in no JSON
+SLICE = 2**18  # bytes that are searched for NaN at once
 
 
 class Disconnected(Exception):
@@ -106,11 +108,11 @@ def content_type(headers: Mapping[bytes, bytes], *allowed: str) -> str:
     return kind.strip()
 
 
-def decompressed(body: Body, headers: Mapping[bytes, bytes]) -> Body:
-    """Return the body without its Content-Encoding, or refuse it as soon as it is too large.
+def decompressed(body: Body, headers: Mapping[bytes, bytes], most: int) -> Body | None:
+    """Return the body without its Content-Encoding, None if it is larger than `most`.
 
     Raises:
-        RequestError: It is encoded otherwise (415), not gzip (400), or too large (413).
+        RequestError: It is encoded otherwise (415), or not gzip (400).
     """
     encoding = headers.get(b"content-encoding", b"identity").decode("latin-1").lower().strip()
     if encoding in ("identity", ""):
@@ -119,13 +121,25 @@ def decompressed(body: Body, headers: Mapping[bytes, bytes]) -> Body:
         raise RequestError(415, "the Content-Encoding has to be gzip, or none", {"accept-encoding": "gzip"})
     stream = zlib.decompressobj(GZIP_FORMAT)
     try:
-        whole = stream.decompress(body, BODY_LIMIT + 1)
+        whole = stream.decompress(body, most + 1)
     except zlib.error as error:
         raise bad("the body is not gzip, though its Content-Encoding says so") from error
-    if len(whole) > BODY_LIMIT:
-        raise _too_large()
+    if len(whole) > most:
+        return None
     if not stream.eof or stream.unused_data:
         raise bad("the body is not one stream of gzip: its end is missing, or something is behind it")
+    return whole
+
+
+def decompressed_whole(body: Body, headers: Mapping[bytes, bytes]) -> Body:
+    """Return the body without its Content-Encoding.
+
+    Raises:
+        RequestError: It is too large (413), or as above.
+    """
+    whole = decompressed(body, headers, BODY_LIMIT)
+    if whole is None:
+        raise _too_large()
     return whole
 
 
@@ -143,8 +157,8 @@ def parse_json(body: Body) -> Any:
 
 def _parse_leniently(body: Body, error: orjson.JSONDecodeError) -> Any:
     lenient = body.removeprefix(BYTE_ORDER_MARK)
-    if b"NaN" in lenient:
-        lenient = _without_nan(bytes(lenient))
+    if NAN in lenient:
+        lenient = without_nan(bytes(lenient))
     try:
         if lenient != body:
             return orjson.loads(lenient)
@@ -155,20 +169,22 @@ def _parse_leniently(body: Body, error: orjson.JSONDecodeError) -> Any:
     raise bad(f"the body is not JSON: {error} (a missing value is null or NaN; Infinity is not JSON)") from error
 
 
-def _without_nan(body: bytes) -> bytes:
-    """Write null for each NaN outside of texts."""
-    quotes = body.replace(rb"\\", b"__").replace(rb"\"", b"__") if b"\\" in body else body
-    letters = np.frombuffer(quotes, np.uint8)
-    is_text = np.logical_xor.accumulate(letters == ord('"'))
-    is_nan = (letters[:-2] == ord("N")) & (letters[1:-1] == ord("a")) & (letters[2:] == ord("N"))
-    is_nan &= ~is_text[:-2]
-    if MARK in body or not is_nan.any():
+def without_nan(body: bytes) -> Body:
+    """Write null for each NaN outside of texts. It goes in slices: all at once would take many times the body's memory."""
+    if MARK in body:
         return body
-    marked = np.frombuffer(body, np.uint8).copy()
-    (places,) = np.nonzero(is_nan)
-    for offset, letter in enumerate(MARK):
-        marked[places + offset] = letter
-    return marked.tobytes().replace(MARK, b"null")
+    plain = body.replace(rb"\\", b"__").replace(rb"\"", b"__") if b"\\" in body else body
+    letters, marked = np.frombuffer(plain, np.uint8), bytearray(body)
+    written, is_text = np.frombuffer(marked, np.uint8), False
+    for start in range(0, len(body), SLICE):
+        part = letters[start : start + SLICE + len(NAN) - 1]  # a NaN may reach into the next slice
+        inside = np.logical_xor.accumulate(part == ord('"')) ^ is_text
+        is_text = bool(inside[:SLICE][-1])
+        is_nan = (part[:-2] == NAN[0]) & (part[1:-1] == NAN[1]) & (part[2:] == NAN[2]) & ~inside[:-2]
+        places = np.nonzero(is_nan)[0] + start
+        for offset, letter in enumerate(MARK):
+            written[places + offset] = letter
+    return marked.replace(MARK, b"null")
 
 
 def _check_length(headers: Mapping[bytes, bytes]) -> None:

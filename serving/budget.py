@@ -61,12 +61,15 @@ class Budget:
         try:
             async with asyncio.timeout(PATIENCE):
                 await turn[1]
-        except TimeoutError:
-            raise _in_use() from None
-        finally:
+        except BaseException as problem:
             if turn in self._waiting:
                 self._waiting.remove(turn)
                 self._grant()
+            elif _is_granted(turn[1]):  # in the same turn of the event loop in which its patience or its client ended
+                self.give(weight)
+            if isinstance(problem, TimeoutError):
+                raise _in_use() from None
+            raise
 
     def give(self, weight: int) -> None:
         """Give memory back."""
@@ -85,6 +88,10 @@ class Budget:
         if weight > self.total:
             need, have = weight // 2**20, self.total // 2**20
             raise RequestError(413, f"the request would take {need} MB of memory, and {have} MB are for requests: send fewer rows a request")
+
+
+def _is_granted(turn: asyncio.Future[None]) -> bool:
+    return turn.done() and not turn.cancelled()
 
 
 def _in_use() -> RequestError:

@@ -11,8 +11,7 @@ from typing import Any, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
-from core.engines import Answers
-from serving.body import Body, Disconnected, decompressed
+from serving.body import Body, Disconnected, decompressed, decompressed_whole
 from serving.errors import RequestError, defect
 from serving.model import Model
 from serving.query import Headers, Parse, Query, Reply, Weigh
@@ -22,6 +21,7 @@ T = TypeVar("T")
 Understood = tuple[Query, object, int]  # the rows, the engine's table of them, and the memory that is held for them
 
 INLINE_BYTES = 256 * 1024  # a larger body is weighed, and parsed beside the event loop
+UNCOUNTED_BYTES = 4 * 1024  # that rows and their answer may take beside the budget: the number of connections bounds these
 INLINE_ROWS = 10_000  # more answers are written beside the event loop
 STREAM_BYTES = 64 * 1024  # of a larger answer the server remembers the memory until its client has read it
 
@@ -46,33 +46,36 @@ class Endpoint:
         """Answer one request."""
         started = perf_counter()
         headers: Headers = dict(scope["headers"])
-        service, log = self._service, self._service.log if self._service.log and self._service.log.draws() else None
+        service = self._service
+        log = service.log if service.log and service.log.draws() else None
         rows = weight = 0
         try:
-            model = self._admitted(scope, headers)
-            query, table, weight = await self._understood(model, headers, receive)
-            rows = len(query.columns[0])
-            needed = rows * service.row_weight
-            service.budget.take(needed - weight)
-            weight = needed
-            if log is None:
-                query.columns = ()  # many small objects: freed while they are near the processor
-            outputs = query.outputs if log is None else model.outputs
-            answers = await service.batcher.answer(table, rows, outputs)  # type: ignore[union-attr]
-            status, reply = 200, await _written(query, answers, rows)
-        except RequestError as problem:
-            status, reply = problem.status, refusal(problem, self._error)
-        except Disconnected:
-            return
-        except Exception as error:
-            status, reply = 500, refusal(defect(error), self._error)
-        else:
-            if log:
-                log.offer(query.columns, answers, _identity(headers, query), headers.get(b"traceparent", b"").decode("latin-1"))
-        try:
+            try:
+                model = self._admitted(scope, headers)
+                query, table, weight = await self._understood(model, headers, receive)
+                rows = len(query.columns[0])
+                needed = rows * service.row_weight
+                if weight or needed > UNCOUNTED_BYTES:
+                    service.budget.take(needed - weight)
+                    weight = needed
+                if log is None:
+                    query.columns = ()  # many small objects: freed while they are near the processor
+                outputs = query.outputs if log is None else model.outputs
+                answers = await service.batcher.answer(table, rows, outputs)  # type: ignore[union-attr]
+                status, reply = 200, query.respond(answers) if rows <= INLINE_ROWS else await _run(query.respond, answers)
+            except RequestError as problem:
+                status, reply = problem.status, refusal(problem, self._error)
+            except Disconnected:
+                return
+            except Exception as error:
+                status, reply = 500, refusal(defect(error), self._error)
+            else:
+                if log:
+                    log.offer(query.columns, answers, _identity(headers, query), headers.get(b"traceparent", b"").decode("latin-1"))
             await respond(service, headers, send, status, reply)
         finally:
-            service.budget.give(weight)
+            if weight:
+                service.budget.give(weight)
         seconds = perf_counter() - started
         service.metrics.request(self._protocol, status, rows, seconds)
         if service.access_log.on:
@@ -95,7 +98,7 @@ class Endpoint:
         body = await bodies.read(headers, receive)
         try:
             if b"content-encoding" in headers:
-                whole = await _run(decompressed, body, headers)
+                whole = await _decompressed(body, headers)
                 bodies.replace(body, whole)
                 body = whole
             if len(body) <= INLINE_BYTES:
@@ -105,7 +108,7 @@ class Endpoint:
             bodies.release(body)
 
     async def _read_beside(self, model: Model, body: Body, headers: Headers) -> Understood:
-        weight = await _run(self._weigh, body, headers)
+        weight = await _run(self._weigh, model, body, headers)
         await self._service.budget.wait(weight)
         try:
             return await _run(self._read_large, model, body, headers, weight)
@@ -142,14 +145,24 @@ async def respond(service: Service, headers: Headers, send: Send, status: int, r
         await send({"type": "http.response.body", "body": b""})  # waits until the client has read most of it
 
 
-async def _written(query: Query, answers: Answers, rows: int) -> Reply:
-    if rows <= INLINE_ROWS:
-        return query.respond(answers)
-    return await _run(query.respond, answers)
+async def _decompressed(body: Body, headers: Headers) -> Body:
+    """Return a body without its Content-Encoding: at once if it stays small, so that it waits for no large one."""
+    whole = decompressed(body, headers, INLINE_BYTES) if len(body) <= INLINE_BYTES else None
+    return whole if whole is not None else await _run(decompressed_whole, body, headers)
 
 
 async def _run(work: Callable[..., T], *arguments: Any) -> T:
-    return await asyncio.get_running_loop().run_in_executor(_beside, work, *arguments)
+    """Work beside the event loop. Who is cancelled meanwhile waits for its end: until then it has memory."""
+    job = asyncio.get_running_loop().run_in_executor(_beside, work, *arguments)
+    try:
+        await asyncio.wait([job])
+        return job.result()
+    except asyncio.CancelledError:
+        await asyncio.wait([job])
+        job.exception()  # nobody else asks for it
+        raise
+    finally:
+        del job  # its exception holds this frame, and the body: a cycle that would stay in memory
 
 
 def refusal(problem: RequestError, error: Callable[[RequestError], bytes]) -> Reply:

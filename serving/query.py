@@ -42,7 +42,7 @@ class Query:
 
 
 Parse = Callable[[Model, Body, Headers], Query]
-Weigh = Callable[[Body, Headers], int]
+Weigh = Callable[[Model, Body, Headers], int]
 
 
 def json_reply(document: Any) -> Reply:

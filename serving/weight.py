@@ -5,8 +5,10 @@ The numbers were measured: 16 MB of each shape, the peak divided by the count. A
 
 from __future__ import annotations
 
+from core.csvtext import DELIMITERS
 from core.engines import Engine
-from serving.body import Body
+from core.fields import DIALECT, Dialect
+from serving.body import NAN, Body
 from serving.model import Model
 
 VALUE, TEXT, KEY, LIST, OBJECT = 64, 96, 72, 100, 200  # bytes of each in JSON, with its share of what the parser and the columns take
@@ -14,7 +16,8 @@ LINE, FIELD, NUMBER, POINTER = 96, 64, 32, 8  # of CSV, with a field that is a t
 CSV_BYTE = 5  # its text is decoded, and buffered as letters of four bytes
 SHORT = 2  # characters of a field that is shared by all of its value
 WIDE = 3  # a letter that is not ASCII makes all of its text up to four times as large
-MESSAGE_BYTE = 16  # of Protobuf
+NAN_BYTE = 4  # of JSON with a NaN: three copies of the body, while null is written in its place
+MESSAGE_BYTE = 22  # of Protobuf that is not raw: an empty parameter of two bytes becomes an object, and lists double while they grow
 TEXT_BYTES, NUMBER_BYTES = 88, 8  # of a value that waits for the engine
 ANSWER_BYTES = 48  # of a number on its way out: the array, its part, its digits
 TENSOR_BYTES = ((b"INT8", 18), (b"BOOL", 18), (b"BYTES", 16), (b"16", 12))  # for each byte of binary tensors, by their datatypes
@@ -26,13 +29,21 @@ def json_weight(body: Body) -> int:
     values = body.count(b",") + lists + objects + 1
     numbers = max(0, values - texts)
     wide = 0 if body.isascii() else WIDE * len(body)
+    if NAN in body:
+        wide += NAN_BYTE * len(body)
     return lists * LIST + objects * OBJECT + texts * TEXT + body.count(b":") * KEY + numbers * VALUE + wide + len(body)
 
 
-def csv_weight(body: Body) -> int:
-    """Return the most bytes that a table in CSV takes: while its text is parted, or while the fields become values."""
+def csv_weight(body: Body, dialect: Dialect = DIALECT) -> int:
+    """Return the most bytes that a table in CSV takes: while its text is parted, or while the fields become values.
+
+    Args:
+        body: The table.
+        dialect: How it is written. Without a delimiter, or by a first line that names one, it may be any of the usual ones.
+    """
     lines = max(body.count(b"\n"), body.count(b"\r")) + 1
-    fields = sum(map(body.count, (b",", b";", b"\t", b"|"))) + lines
+    own = {dialect.delimiter.encode(), dialect.delimiter.encode(dialect.encoding, "replace")} if dialect.delimiter else set[bytes]()
+    fields = sum(map(body.count, own.union(sign.encode() for sign in DELIMITERS))) + lines
     long = max(0, min(fields, (len(body) - fields) // SHORT))
     parted = (CSV_BYTE if body.isascii() else CSV_BYTE + WIDE) * len(body) + fields * POINTER + long * FIELD
     return len(body) + lines * LINE + max(parted, fields * 3 * POINTER + long * (FIELD + NUMBER))
@@ -48,9 +59,14 @@ def tensor_weight(head: Body, size: int) -> int:
     return size * next((factor for datatype, factor in TENSOR_BYTES if datatype in head), 6)
 
 
-def message_weight(body: Body) -> int:
-    """Return the most bytes that a message of gRPC takes; its parts are counted before (`rpc.messages`)."""
-    return MESSAGE_BYTE * len(body)
+def message_weight(body: Body, raw: int) -> int:
+    """Return the most bytes that a message of gRPC takes.
+
+    Args:
+        body: The message.
+        raw: How many bytes of it are raw tensors.
+    """
+    return MESSAGE_BYTE * (len(body) - raw) + tensor_weight(body, raw)
 
 
 def row_weight(model: Model, *, is_logged: bool) -> int:

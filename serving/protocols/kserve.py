@@ -28,7 +28,7 @@ def parse(model: Model, body: Body, headers: Headers) -> Query:
     return Query(instances(request["instances"], model.schema), ("predict",), _respond)
 
 
-def weigh(body: Body, _: Headers) -> int:
+def weigh(_: Model, body: Body, __: Headers) -> int:
     """Return the most bytes of memory that a body becomes."""
     return json_weight(body)
 

@@ -41,9 +41,9 @@ def parse(model: Model, body: Body, headers: Headers) -> Query:
     return _general(model, request)
 
 
-def weigh(body: Body, headers: Headers) -> int:
+def weigh(model: Model, body: Body, headers: Headers) -> int:
     """Return the most bytes of memory that a body becomes."""
-    return csv_weight(body) if content_type(headers, JSON, CSV) == CSV else json_weight(body)
+    return csv_weight(body, model.schema.reader.dialect) if content_type(headers, JSON, CSV) == CSV else json_weight(body)
 
 
 def error(problem: RequestError) -> bytes:

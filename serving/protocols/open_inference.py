@@ -71,7 +71,7 @@ def parse(model: Model, body: Body, headers: Headers) -> Query:
     return Query(columns, tuple([output.name for output, _ in outputs]), respond, identity.get("id", ""))
 
 
-def weigh(body: Body, headers: Headers) -> int:
+def weigh(_: Model, body: Body, headers: Headers) -> int:
     """Return the most bytes of memory that a body becomes."""
     head, size = body, 0
     given = headers.get(HEADER_LENGTH, b"")

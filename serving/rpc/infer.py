@@ -16,7 +16,7 @@ from serving.model import Model
 from serving.protocols import tensors
 from serving.protocols.open_inference import offered, rows_of
 from serving.query import Headers, Query, Reply
-from serving.rpc.messages import RESPONSES, Message, understood
+from serving.rpc.messages import RESPONSES, Message, raw_size, understood
 from serving.weight import message_weight
 
 # By datatype: the field of a tensor's contents, and as what the values travel in it.
@@ -51,9 +51,9 @@ def parse(check_name: Callable[[str, str | None], None], model: Model, body: Bod
     return Query(columns, tuple([output.name for output in outputs]), respond, identity)
 
 
-def weigh(body: Body, _: Headers) -> int:
+def weigh(_: Model, body: Body, __: Headers) -> int:
     """Return the most bytes of memory that a message becomes."""
-    return message_weight(body)
+    return message_weight(body, raw_size(bytes(body)))
 
 
 def _columns(request: Message, model: Model) -> dict[str, Column]:

@@ -21,6 +21,7 @@ Message = Any
 PLAIN_BYTES = 64 * 1024  # of a message whose parts need not be counted
 PARTS_LIMIT = 50_000  # fields of a larger one: each tensor becomes an object of forty times its least size
 LENGTH_DELIMITED = 2  # on the wire
+RAW = 7  # the number of `raw_input_contents`
 FIXED = {1: 8, 5: 4}  # bytes by the type on the wire
 
 
@@ -43,26 +44,32 @@ def understood(method: str, body: bytes) -> Message:
         RequestError: The bytes are none (400).
     """
     if len(body) > PLAIN_BYTES:
-        _check_parts(body)
+        raw_size(body)
     try:
         return REQUESTS[method].FromString(body)
     except DecodeError as error:
         raise bad(f"the message is not a {REQUESTS[method].DESCRIPTOR.name} of the Open Inference Protocol") from error
 
 
-def _check_parts(body: bytes) -> None:
-    place = 0
+def raw_size(body: bytes) -> int:
+    """Return how many bytes of a message are raw tensors.
+
+    Raises:
+        RequestError: It has too many fields (400).
+    """
+    place = raw = 0
     for _ in range(PARTS_LIMIT):
         kind, place = _varint(body, place)
         if kind & 7 == LENGTH_DELIMITED:
             size, place = _varint(body, place)
+            raw += size if kind >> 3 == RAW else 0
             place += size
         elif kind & 7 == 0:
             _, place = _varint(body, place)
         else:
             place += FIXED.get(kind & 7, 0)
         if place >= len(body):
-            return
+            return min(raw, len(body))
     raise bad(f"the message has more than {PARTS_LIMIT} fields: send one tensor a column")
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 from typing import Any
 
 import numpy as np
 import orjson
 import pytest
 
-from serving.body import BODY_LIMIT, parse_json
+from core.fields import Dialect
+from serving.body import BODY_LIMIT, parse_json, without_nan
 from serving.budget import LIMIT, RESERVE
 from serving.columns import Schema
 from serving.errors import RequestError
-from serving.weight import csv_weight, json_weight
+from serving.weight import NAN_BYTE, csv_weight, json_weight
 from tests.unit.serving import web
 from tests.unit.serving.models import Trained
 from tests.unit.serving.servers import Running
@@ -75,6 +77,8 @@ def test_an_encoded_body_that_is_not_right_is_refused(wine_server: Running, body
         (b"\xef\xbb\xbf[NaN, NaN, NaN]", [None, None, None]),
         (b'["NaN", NaN, "\\"NaN", "\\\\", NaN, "\\\\\\"NaN"]', ["NaN", None, '"NaN', "\\", None, '\\"NaN']),
         (b'{"NaN": NaN}', {"NaN": None}),
+        (b"[" + b"NaN," * 200_000 + b"NaN]", [None] * 200_001),
+        (b'["' + b"NaN" * 200_000 + b'", NaN]', ["NaN" * 200_000, None]),
     ],
 )
 def test_nan_is_null_outside_of_texts_alone(body: bytes, parsed: Any) -> None:
@@ -125,3 +129,24 @@ def test_honest_rows_of_16_mb_weigh_less_than_a_server_has(weigh: Any) -> None:
 
     assert len(body) > 0.99 * BODY_LIMIT
     assert weigh(body) < LIMIT - RESERVE - 105 * 10**6  # that a server has when it is ready
+
+
+@pytest.mark.parametrize("shape", [b'{"x":NaN,"y":"\\n%s"}', b"[NaN%s]"])
+def test_writing_null_for_nan_takes_no_more_than_is_weighed(shape: bytes) -> None:
+    body = shape % (b"a" * 2**21 if b"y" in shape else b",NaN" * 2**19)
+    tracemalloc.start()
+    try:
+        without_nan(body)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < NAN_BYTE * len(body)
+    assert json_weight(body) > (NAN_BYTE + 1) * len(body)
+
+
+@pytest.mark.parametrize("dialect", [Dialect("^"), Dialect("§", encoding="latin-1")])
+def test_csv_weighs_the_same_whatever_its_delimiter(dialect: Dialect) -> None:
+    usual, own = ("1,2,3\n" * 1000).encode(), ("1,2,3\n" * 1000).replace(",", dialect.delimiter).encode(dialect.encoding)
+
+    assert csv_weight(own, dialect) >= csv_weight(usual)

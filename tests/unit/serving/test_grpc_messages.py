@@ -10,7 +10,9 @@ import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from tritonclient.grpc import service_pb2
 
-from serving.rpc.messages import COMPILED, REQUESTS, RESPONSES
+from serving.errors import RequestError
+from serving.rpc.messages import COMPILED, PARTS_LIMIT, REQUESTS, RESPONSES, raw_size
+from serving.weight import message_weight
 
 PROTO = COMPILED.with_suffix(".proto")
 
@@ -80,3 +82,21 @@ def fields(message: Any) -> dict[int, tuple[str, int, bool, Any]]:
         field.number: (field.name, field.type, field.is_repeated, fields(field.message_type) if field.message_type else None)
         for field in message.fields
     }
+
+
+def test_raw_tensors_weigh_less_than_other_parts_of_a_message() -> None:
+    raw = service_pb2.ModelInferRequest(model_name="wine", raw_input_contents=[bytes(300), bytes(500)]).SerializeToString()
+    typed = service_pb2.ModelInferRequest(inputs=[{"contents": {"bytes_contents": [b""] * 400}}]).SerializeToString()
+
+    assert (raw_size(raw), raw_size(typed)) == (800, 0)
+    assert message_weight(raw, 800) < 10 * len(raw)
+    assert message_weight(typed, 0) > 20 * len(typed)  # empty texts of two bytes, empty parameters: they become objects
+
+
+@pytest.mark.parametrize("body", [b"\x3a\x00" * (PARTS_LIMIT + 1), b"\x3a" + b"\xff" * 9 + b"\x01"])
+def test_parts_are_counted_whatever_a_message_says(body: bytes) -> None:
+    if len(body) > PARTS_LIMIT:
+        with pytest.raises(RequestError, match="more than 50000 fields"):
+            raw_size(body)
+    else:
+        assert raw_size(body) == len(body)
