@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
 import zlib
 from collections.abc import Mapping
+from encodings import normalize_encoding
+from encodings.aliases import aliases
 from typing import Any
 
 import numpy as np
 import orjson
 from starlette.types import Receive
 
+from core.fields import UTF_8
 from serving.errors import RequestError, bad, busy
 
 Body = bytes | bytearray
@@ -19,6 +23,8 @@ BODIES_LIMIT = 4 * BODY_LIMIT  # of all requests at once
 SMALL = 16 * 1024  # is taken all the same: the number of connections bounds these
 JSON, CSV, BINARY = "application/json", "text/csv", "application/octet-stream"
 CHARSETS = ("utf-8", "utf8", "us-ascii", "ascii")  # ASCII is UTF-8, too
+CODECS = frozenset((*aliases, *aliases.values()))
+SHOWN = 40  # characters of a name in a message
 GZIP = ("gzip", "x-gzip")
 GZIP_FORMAT = 31  # zlib's number for gzip and nothing else
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -93,7 +99,7 @@ class Bodies:
 
 
 def content_type(headers: Mapping[bytes, bytes], *allowed: str) -> str:
-    """Return what kind of body this is; without a header it is JSON.
+    """Return what kind of body this is; without a header it is JSON. `charset` looks at the encoding of CSV.
 
     Raises:
         RequestError: It is none of the allowed ones (415).
@@ -101,11 +107,37 @@ def content_type(headers: Mapping[bytes, bytes], *allowed: str) -> str:
     given = headers.get(b"content-type", b"application/json")
     if given == b"application/json":
         return JSON
-    kind, *parameters = given.decode("latin-1").lower().split(";")
-    pairs = [(name.strip(), value.strip(' \t"')) for name, _, value in (parameter.partition("=") for parameter in parameters)]
-    if kind.strip() not in allowed or any(name == "charset" and value not in CHARSETS for name, value in pairs):
+    kind, *charsets = _parts(given)
+    if kind not in allowed or (kind != CSV and not set(charsets) <= set(CHARSETS)):
         raise RequestError(415, f"the body has to be {' or '.join(allowed)}, in UTF-8: send Content-Type: {allowed[0]}")
-    return kind.strip()
+    return kind
+
+
+def charset(headers: Mapping[bytes, bytes], encoding: str) -> str:
+    """Return the encoding that the header names: UTF-8, or the one of the model's source. Empty if it names none.
+
+    Raises:
+        RequestError: It is another one (415).
+    """
+    content_type = headers.get(b"content-type", b"")
+    charsets = _parts(content_type)[1:] if b";" in content_type else []
+    for name in charsets:
+        if name not in CHARSETS and not _is_same(name, encoding):
+            own = "" if _is_same(encoding, UTF_8) else f" or {encoding}"
+            raise RequestError(415, f"the body has to be in UTF-8{own}, not {name[:SHOWN]}: send Content-Type: {CSV}; charset=utf-8")
+    return "" if not charsets else UTF_8 if charsets[0] in CHARSETS else encoding
+
+
+def _parts(content_type: bytes) -> list[str]:
+    """Return the kind of a Content-Type, and the charsets that it names."""
+    kind, *parameters = content_type.decode("latin-1").lower().split(";")
+    pairs = [(name.strip(), value.strip(' \t"')) for name, _, value in (parameter.partition("=") for parameter in parameters)]
+    return [kind.strip(), *(value for name, value in pairs if name == "charset")]
+
+
+def _is_same(name: str, encoding: str) -> bool:
+    known = normalize_encoding(name)  # of a name that it does not know, Python remembers that: a leak, if a client may send any
+    return known in CODECS and codecs.lookup(known).name == codecs.lookup(encoding).name
 
 
 def decompressed(body: Body, headers: Mapping[bytes, bytes], most: int) -> Body | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,7 @@ from core.csvtext import MARK, header
 from core.csvtext import rows as table_rows
 from core.engines import Answers, Columns
 from core.fields import UTF_8, Refused
-from serving.body import CSV, JSON, Body, content_type, parse_json
+from serving.body import CSV, JSON, Body, charset, content_type, parse_json
 from serving.columns import SEEN, Schema, listed
 from serving.errors import RequestError, bad
 from serving.model import Model
@@ -20,6 +21,7 @@ from serving.query import Headers, Query, Reply, json_reply, plain
 from serving.weight import csv_weight, json_weight
 
 SPLIT = {"columns", "data", "index"}
+WIDE = ("utf-16", "utf-32")
 METHOD = "predict_method"
 PREDICT = ("predict",)
 ERROR_CODES = {400: "BAD_REQUEST", 404: "RESOURCE_DOES_NOT_EXIST", 500: "INTERNAL_ERROR", 503: "TEMPORARILY_UNAVAILABLE"}
@@ -32,7 +34,7 @@ def parse(model: Model, body: Body, headers: Headers) -> Query:
         RequestError: It does not fit the protocol or the model.
     """
     if content_type(headers, JSON, CSV) == CSV:
-        return Query(_csv(body, model.schema), PREDICT, _predictions)
+        return Query(_csv(body, model.schema, charset(headers, model.schema.reader.dialect.encoding)), PREDICT, _predictions)
     request = parse_json(body)
     if type(request) is dict and len(request) == 1:
         ((form, document),) = request.items()
@@ -109,10 +111,10 @@ def _inputs(document: Any, schema: Schema) -> Columns:
     return schema.from_columns(document)
 
 
-def _csv(body: Body, schema: Schema) -> Columns:
+def _csv(body: Body, schema: Schema, charset: str) -> Columns:
     """Read a table with a line of names, as training reads the files of its source."""
     dialect = schema.reader.dialect
-    text = _text(body, dialect.encoding)
+    text = _text(body, charset, dialect.encoding)
     if not text:
         raise bad("the body is empty: send a line of column names and a line a row")
     try:
@@ -138,17 +140,19 @@ def _csv(body: Body, schema: Schema) -> Columns:
     return schema.from_columns(columns)
 
 
-def _text(body: Body, encoding: str) -> str:
-    """Decode a table. What is not UTF-8 is in the encoding of the source, if it has another one."""
-    try:
-        return body.decode().lstrip(MARK)
-    except UnicodeDecodeError as problem:
-        if encoding == UTF_8:
-            raise bad(f"the body is not CSV in UTF-8: {problem}") from problem
-    try:
-        return body.decode(encoding).lstrip(MARK)
-    except UnicodeDecodeError as problem:
-        raise bad(f"the body is not CSV in UTF-8 or {encoding}: {problem}") from problem
+def _text(body: Body, charset: str, encoding: str) -> str:
+    """Decode a table: by the charset that its header names, else by UTF-8, else by the encoding of the source.
+
+    ASCII in UTF-16 is UTF-8 with NULs, which no table has: then the encoding of the source comes first.
+    """
+    wide = not charset and b"\0" in body and codecs.lookup(encoding).name.startswith(WIDE)
+    encodings = [charset] if charset and charset != UTF_8 else [encoding] if wide else list(dict.fromkeys((UTF_8, encoding)))
+    for name in encodings:
+        try:
+            return body.decode(name).lstrip(MARK)
+        except UnicodeDecodeError as error:
+            problem = error
+    raise bad(f"the body is not CSV in {' or '.join('UTF-8' if name == UTF_8 else name for name in encodings)}: {problem}") from problem
 
 
 FORMS: dict[str, Callable[[Any, Schema], Columns]] = {
