@@ -1,16 +1,19 @@
 """The options of CSV: how a source's files write numbers, dates and missing values."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from core.csvtext import DELIMITERS
 from core.fields import DIALECT, UTF_8, Dialect
 from core.frozen import Frozen, Int
 
 Sign = Annotated[str, Field(min_length=1, max_length=1)]
 NUMBERS = frozenset({"decimal", "thousands"})  # the options that say how numbers are written
+LETTER, CLOCK = re.compile("%-?."), "HIMSpfgnzZcX"  # what strftime writes, and which of it is not of a day
 DAYS = (date(1999, 12, 31), date(2024, 2, 3))  # by which a format is tried
 
 
@@ -42,6 +45,12 @@ class Csv(Frozen):
             b"x".decode(self.encoding, "ignore")
         except LookupError as error:
             raise ValueError(f"encoding: there is no encoding {self.encoding}: write one such as latin-1, cp1252 or utf-16") from error
+        if self.date_format and (clock := [sign for sign in LETTER.findall(self.date_format) if sign[-1] in CLOCK]):
+            raise ValueError(f"date_format: {clock[0]} is of a clock: write the day alone, a clock behind it is read by itself")
+        signs = f'"\r\n{self.delimiter or DELIMITERS}'
+        if wrong := next((text for text in self.missing if set(text) & set(signs)), None):
+            what = "the delimiter" if self.delimiter else f"a delimiter (one of {DELIMITERS!r}; set csv.delimiter)"
+            raise ValueError(f"missing: {wrong!r} holds {what}, a quote or a line break, so it is no field without quotes: remove it")
         if self.date_format and not _is_date_format(self.date_format):
             raise ValueError(f"date_format: {self.date_format!r} does not tell day, month and year: write one such as %d.%m.%Y")
         return self

@@ -37,13 +37,13 @@ def header(text: str, dialect: Dialect, skip: int = 0) -> Header:
     Raises:
         csv.Error: It cannot be read.
     """
-    start = 0
+    start, lines = 0, skip
     for _ in range(skip):
         start = _line_end(text, start)
     given = dialect.delimiter or DELIMITERS
     separator = SEPARATOR.match(text, start) if text[start : start + 4].lower() == "sep=" else None
-    if separator:
-        given, start = separator[1], separator.end()
+    if separator and separator[1] in (dialect.delimiter, *DELIMITERS):
+        given, start, lines = separator[1], separator.end(), skip + 1
     line = text[start : _line_end(text, start)]
     if '"' in line:
         cut = {sign: _first(text, start, sign) for sign in given}
@@ -53,7 +53,7 @@ def header(text: str, dialect: Dialect, skip: int = 0) -> Header:
         delimiter = max(given, key=line.count)
         found = line.rstrip("\r\n").split(delimiter)
     names = [name.strip(BLANKS) for name in found] if dialect.strip else found
-    return Header(tuple(names), delimiter, skip + bool(separator), start)
+    return Header(tuple(names), delimiter, lines, start)
 
 
 def rows(text: str, delimiter: str, dialect: Dialect) -> list[list[str]]:

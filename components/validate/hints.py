@@ -24,9 +24,13 @@ def hints(name: str, column: Profile, csv: Csv | None) -> Iterator[str]:
         yield f"its name {name!r} has blanks around it: {'csv: {strip: true}' if csv else 'rename it'}"
     if blank := [text for text in texts if text != text.strip(BLANKS)]:
         yield f"values have blanks around them, such as {blank[0]!r}: {strip}"
-    if signs := [text for text in texts if text.strip(BLANKS) in MARKERS]:
-        listed = json.dumps([*(csv.missing if csv else ()), *(sign.strip(BLANKS) for sign in signs)], ensure_ascii=False)
-        yield f"{signs[0]!r} may mean missing: {f'csv: {{missing: {listed}}}' if csv else f'nullif({signs[0]!r}) in features()'}"
+    signs = [text for text in texts if text.strip(BLANKS) in MARKERS]
+    known = csv.missing if csv else MARKERS
+    if new := list(dict.fromkeys(sign.strip(BLANKS) for sign in signs if sign.strip(BLANKS) not in known)):
+        listed = json.dumps([*known, *new], ensure_ascii=False)
+        yield f"{new[0]!r} may mean missing: csv: {{missing: {listed}}}"
+    if kept := [sign for sign in signs if sign in known or not csv]:  # in CSV in quotes, which make it a text
+        yield f"{kept[0]!r} may mean missing: nullif({kept[0]!r}) in features()"
     seen: dict[str, str] = {}
     for text in texts:
         other = seen.setdefault(text.strip(BLANKS).casefold(), text)

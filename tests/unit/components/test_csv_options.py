@@ -50,13 +50,13 @@ def trained(usecases: Path, folder: Path, body: bytes, options: dict[str, Any]) 
     return [found["x"], found["k"]]
 
 
-def served(body: bytes, options: dict[str, Any]) -> Any:
+def served(body: bytes, options: dict[str, Any], kind: str = "text/csv") -> Any:
     source = files("rows.csv", options)
     model: Any = type("Model", (), {"schema": Schema(INPUTS, source.csv.dialect)})
     try:
-        numbers, texts = parse(model, body, {b"content-type": b"text/csv"}).columns
-    except RequestError:
-        return "refused"
+        numbers, texts = parse(model, body, {b"content-type": kind.encode()}).columns
+    except RequestError as error:
+        return "refused" if error.status == 400 else error.status
     return [[None if number is None or number != number else float(number) for number in numbers], list(texts)]
 
 
@@ -89,6 +89,33 @@ def test_the_same_bytes_mean_the_same(usecases: Path, tmp_path: Path, options: d
     data = body.encode() if isinstance(body, str) else body
 
     assert (trained(usecases, tmp_path, data, options), served(data, options)) == (values, values)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le"])
+@pytest.mark.parametrize("value", ["a", "größe"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_wide_letters_are_read_with_or_without_a_mark(encoding: str, value: str, mark: str) -> None:
+    text, expected = f"{mark}x,k\n1,{value}\n", [[1], [value]]
+
+    assert served(text.encode(encoding), {"encoding": encoding}) == expected
+    assert served(text.encode(), {"encoding": encoding}) == expected  # UTF-8 stays possible
+
+
+@pytest.mark.parametrize(
+    ("encoding", "charset", "body", "values"),
+    [
+        ("cp1252", "windows-1252", "x,k\n1,Ã¤\n".encode("cp1252"), [[1], ["Ã¤"]]),
+        ("latin-1", '"ISO-8859-1"', "x,k\n1,ß\n".encode("latin-1"), [[1], ["ß"]]),
+        ("latin-1", "utf-8", "x,k\n1,ß\n".encode(), [[1], ["ß"]]),
+        ("latin-1", "utf-8", "x,k\n1,ß\n".encode("latin-1"), [[1], ["ß"]]),
+        ("utf-16", "utf-16", "x,k\n1,a\n".encode("utf-16"), [[1], ["a"]]),
+        ("utf-8", "iso-8859-1", b"x,k\n1,a\n", 415),
+        ("latin-1", "koi8-r", b"x,k\n1,a\n", 415),
+        ("latin-1", "klingon", b"x,k\n1,a\n", 415),
+    ],
+)
+def test_the_charset_may_be_that_of_the_source(encoding: str, charset: str, body: bytes, values: Any) -> None:
+    assert served(body, {"encoding": encoding}, f"text/csv; charset={charset}") == values
 
 
 def test_a_european_file_is_read_with_its_dates(usecases: Path, tmp_path: Path) -> None:
@@ -143,6 +170,16 @@ def test_lines_that_are_skipped_count_where_a_row_is_wrong(usecases: Path, tmp_p
         read(run, tmp_path)
 
 
+@pytest.mark.parametrize("options", [{"missing": ["-", "-999", "a,b"], "delimiter": ";"}, {"date_format": "%d.%m.%Y %%H"}])
+def test_options_that_look_odd_are_taken(options: dict[str, Any]) -> None:
+    assert files("rows.csv", options)
+
+
+def test_a_first_line_that_names_no_delimiter_is_pointed_out(usecases: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"begins with 'sep=\"', line 2 seems to have the names"):
+        read(run_of(usecases, {"rows.csv": b'sep="\nx,k\n1,a\n'}), tmp_path)
+
+
 def test_a_file_in_another_encoding_than_named_is_refused(usecases: Path, tmp_path: Path) -> None:
     run = with_options(run_of(usecases, {"rows.csv": "x\nß\n".encode("latin-1")}, x="string"), encoding="ascii")
 
@@ -158,6 +195,11 @@ def test_a_file_in_another_encoding_than_named_is_refused(usecases: Path, tmp_pa
         ({"encoding": "klingon"}, "there is no encoding klingon"),
         ({"encoding": "base64"}, "there is no encoding base64"),
         ({"date_format": "%d.%m."}, "does not tell day, month and year"),
+        ({"date_format": "%Y-%m-%d %H:%M"}, "%H is of a clock: write the day alone"),
+        ({"date_format": "%d.%m.%Y %-I"}, "%-I is of a clock: write the day alone"),
+        ({"missing": ["NA", ","]}, "',' holds a delimiter"),
+        ({"missing": ["a;b"], "delimiter": ";"}, "'a;b' holds the delimiter"),
+        ({"missing": ['"']}, "holds a delimiter .*, a quote"),
         ({"date_format": "%Q"}, "does not tell day, month and year"),
     ],
 )

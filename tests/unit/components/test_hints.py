@@ -29,6 +29,7 @@ def found(folder: Path, data: dict[str, Any], csv: Csv | None = DEFAULT) -> list
         (" work", ["a", "b"], "its name ' work' has blanks around it: csv: {strip: true}"),
         ("work", [" State-gov", "Private"], "such as ' State-gov': csv: {strip: true}"),
         ("work", ["?", "Private"], """'?' may mean missing: csv: {missing: ["NA", "?"]}"""),
+        ("work", ["NA", "Private"], "'NA' may mean missing: nullif('NA') in features()"),
         ("work", ["Private", "private"], "look alike: spell them alike in features()"),
     ],
 )
@@ -36,6 +37,14 @@ def test_what_is_often_a_mistake_is_pointed_out_with_its_cure(tmp_path: Path, na
     (hint,) = found(tmp_path, {name: values})
 
     assert words in hint
+
+
+def test_a_marker_with_and_without_blanks_is_named_once(tmp_path: Path) -> None:
+    texts = [" ?", "?", "a", " NA"]
+
+    assert """'?' may mean missing: csv: {missing: ["NA", "?"]}""" in found(tmp_path, {"work": texts})
+    assert not any("may mean missing" in hint for hint in found(tmp_path, {"work": [" ?", "a"]}, Csv(missing=("?",))))  # strip cures it
+    assert "'?' may mean missing: nullif('?') in features()" in found(tmp_path, {"work": texts[1:]}, Csv(missing=("?",)))
 
 
 def test_other_files_are_cured_in_features(tmp_path: Path) -> None:
