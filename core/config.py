@@ -92,6 +92,10 @@ class Preprocessing(Frozen):
     )
 
 
+# Constraints on the columns, as scikit-learn and LightGBM name them
+MONOTONIC = ("monotonic_cst", "monotone_constraints", "monotone_constraint", "mc")
+
+
 class Candidate(Frozen):
     """A kind of model that the search may choose."""
 
@@ -182,6 +186,9 @@ STEPS: dict[StepName, Step] = {  # in the order of the pipeline
     "load": Step(memory="2Gi"),
     "report": Step(cpu="500m", memory="512Mi"),
 }
+
+
+LIMITED_AS = {"refit": "train"}  # steps without limits of their own, and whose they have
 
 
 class Limits(Frozen):

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from core.config import Candidate, Limits, Serving, UseCase, UsecaseName
+from core.config import MONOTONIC, Candidate, Limits, Serving, UseCase, UsecaseName
 from core.contract import Contract
 from core.contractcheck import contract_problems
 from core.csvoptions import contradictions
@@ -163,9 +163,12 @@ def _search_problems(usecase: UseCase) -> Iterator[Problem]:
 
 def _monotonic_problems(usecase: UseCase, candidate: Candidate) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Yield what is wrong with constraints by column name: the estimator sees the numeric columns first, then those of the categories."""
-    space = candidate.search.get("monotonic_cst")
-    found = [(("search", "monotonic_cst", "choice", index), value) for index, value in enumerate((space.choice or ()) if space else ())]
-    for path, signs in [(("parameters", "monotonic_cst"), candidate.parameters.get("monotonic_cst")), *found]:
+    found: list[tuple[tuple[str | int, ...], Any]] = []
+    for name in MONOTONIC:
+        space = candidate.search.get(name)
+        found.append((("parameters", name), candidate.parameters.get(name)))
+        found += [(("search", name, "choice", index), value) for index, value in enumerate((space.choice or ()) if space else ())]
+    for path, signs in found:
         if not isinstance(signs, dict):
             continue
         if usecase.features.categorical and candidate.preprocessing.categorical == "onehot":

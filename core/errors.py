@@ -3,6 +3,8 @@
 import re
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 # Control characters, marks that change the direction of text, line separators and bytes that are no text: a terminal would act on them.
@@ -15,6 +17,7 @@ SECRETS = (
 USER = re.compile(r"""(?<=://)(?:[^/\s:"'<>]*:(?!\d+/)[^\s"'<>]*|[^/\s"'<>]*)@""")
 QUERY = re.compile(rf"""([?&;#](?:{"|".join(SECRETS)})=)[^&;#\s"'<>]*""", re.IGNORECASE)
 CONNINFO = re.compile(r"\b((?:ssl)?password\s*=\s*)('[^']*'|[^\s'\"]+)", re.IGNORECASE)
+NO_THREAD = "can't start new thread"  # what Python says when the memory does not suffice for one
 ADDRESS = re.compile(r"""(?:https?|s3)://[^\s"'<>]+""")
 
 
@@ -49,6 +52,27 @@ def one_line(error: UserError) -> str:
 
 class Conflict(UserError):
     """Another run changed the champion since this one was judged."""
+
+
+class EstimatorError(Exception):
+    """What an estimator said about its parameters or the rows, in one line: it costs a trial, not the run."""
+
+
+@contextmanager
+def estimator_errors() -> Iterator[None]:
+    """Turn whatever an estimator raises into an `EstimatorError`, unless the memory is full. Keep code of ours out of the block.
+
+    Libraries have errors of their own: LightGBM's derives from `Exception` alone.
+    """
+    try:
+        yield
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:
+        if NO_THREAD in str(error):
+            raise
+        reason = first_line(error)  # 'x' alone, of a KeyError, says nothing
+        raise EstimatorError(f"{type(error).__name__}: {reason}" if isinstance(error, LookupError) else reason) from error
 
 
 class NotComparable(UserError):

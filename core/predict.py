@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from core.bundle import Golden, plain
 from core.classes import order
 from core.config import UseCase
-from core.errors import UserError
+from core.errors import UserError, estimator_errors
 from core.metrics import Predictions
 
 if TYPE_CHECKING:
@@ -27,16 +27,20 @@ def predict(model: Any, rows: "pd.DataFrame", truth: NDArray[Any], usecase: UseC
 
     Raises:
         UserError: A row's class is none of the model's, or the positive class is none.
+        EstimatorError: The model does not answer.
     """
     if not hasattr(model, "predict_proba"):
-        return Predictions(truth, np.asarray(model.predict(rows), dtype=np.float64))
-    classes = model.classes_.tolist()
+        with estimator_errors():
+            return Predictions(truth, np.asarray(model.predict(rows), dtype=np.float64))
+    with estimator_errors():
+        classes = model.classes_.tolist()
     unknown = set(truth.tolist()) - set(classes)
     if unknown:
         raise UserError(
             f"the model knows the classes {', '.join(map(str, classes))}, not {sorted(unknown)[0]}: train on rows that have it, or change the split"
         )
-    probabilities = np.asarray(model.predict_proba(rows), dtype=np.float64)
+    with estimator_errors():
+        probabilities = np.asarray(model.predict_proba(rows), dtype=np.float64)
     sequence = order(usecase, classes)
     places = np.argsort(sequence)  # of each class of the model among those of the metrics
     truth, labels = places[np.searchsorted(model.classes_, truth)], places[probabilities.argmax(axis=1)]
@@ -52,7 +56,7 @@ def predict_in_batches(model: Any, batches: Iterable[tuple["pd.DataFrame", NDArr
         usecase: As of `predict`.
 
     Raises:
-        UserError: As of `predict`.
+        UserError, EstimatorError: As of `predict`.
     """
     answers = [predict(model, *batch, usecase) for batch in batches]
     truth, labels = (np.concatenate([part[place] for part in answers]) for place in (0, 1))

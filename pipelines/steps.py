@@ -15,7 +15,7 @@ from components.step import IMAGE
 from components.train.component import refit, train
 from components.transform.component import transform
 from components.validate.component import validate
-from core.config import Limits, Spark, Step
+from core.config import LIMITED_AS, Limits, Spark, Step
 from core.sources import ENVIRONMENT
 from pipelines.images import DRIVER, with_spark
 
@@ -80,7 +80,7 @@ class Steps:
             made.set_caching_options(cached and self._caching)
             if retried:
                 made.set_retry(num_retries=2, backoff_duration="15s", backoff_factor=2.0)
-            _limit(made, self._limits.steps["train" if component is refit else component.name])
+            _limit(made, self._limits.steps[LIMITED_AS.get(component.name, component.name)])
             _harden(made)
             _equip(made)
             if sources:

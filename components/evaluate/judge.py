@@ -16,7 +16,7 @@ from components.evaluate.rows import JudgedRows, by_hand, judged_rows
 from core.bundle import load_model, plain, unpack
 from core.classes import note
 from core.config import UseCase
-from core.errors import ChampionMissing, NotComparable, UserError
+from core.errors import ChampionMissing, EstimatorError, NotComparable, UserError
 from core.examples import batches, examples
 from core.metrics import Predictions, score
 from core.predict import predict_in_batches
@@ -171,7 +171,7 @@ def _answers(usecase: UseCase, table: str, champion: Version) -> Predictions:
         bundle = unpack(data, champion.digest)
         rows = batches(table, usecase, "test", bundle.manifest.inputs)
         return predict_in_batches(load_model(bundle.model), rows, usecase)
-    except UserError as error:  # of the model and the columns: nothing here needs a server
+    except (UserError, EstimatorError) as error:  # of the model and the columns: nothing here needs a server
         raise NotComparable(str(error)) from error
 
 

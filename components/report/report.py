@@ -7,7 +7,7 @@ from pathlib import Path
 
 from components.report.page import write
 from core import mlflow_api, tracking
-from core.config import STEPS, UseCase
+from core.config import LIMITED_AS, STEPS, UseCase
 from core.configtext import parse
 from core.errors import UserError
 
@@ -78,7 +78,8 @@ def outcome(steps: list[Step], failed: bool) -> str:
         return f"{broken.name} failed: {broken.tags.get('error', 'it left no word why')}"
     killed = next((step.name for step in steps if step.status == "KILLED"), None)
     if killed:
-        return f"{killed} was killed, perhaps for want of memory: raise limits.steps.{killed}.memory, or look into its log and its pod's events"
+        limits = f"limits.steps.{LIMITED_AS.get(killed, killed)}"
+        return f"{killed} was killed, perhaps for want of memory: raise {limits}.memory, or look into its log and its pod's events"
     if failed:
         return f"{_silent(steps)} was killed or could not start: it left no word why; its log may tell"
     reason = known["evaluate"].tags.get("reason", "") if "evaluate" in known else "the run did not come to a verdict"

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import psutil
 
 from core.config import UseCase
-from core.errors import UserError
+from core.errors import NO_THREAD, UserError
 
 CGROUPS = Path("/sys/fs/cgroup")
 UNTOUCHED = 512 * 2**20  # what threads and allocators reserve on the way, which such a limit counts though nothing is written there
@@ -42,7 +42,7 @@ def kept_to(allowed: Allowance) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "can't start new thread" not in str(error):
+        if isinstance(error, RuntimeError) and NO_THREAD not in str(error):
             raise
         raise UserError(f"the memory does not suffice, the step has {shown(allowed.bytes)}: {allowed.cure}, or set train.max_rows") from error
 

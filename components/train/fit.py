@@ -19,14 +19,12 @@ from components.train.survey import Survey, survey
 from core.bundle import dump_model
 from core.classes import listed, note, positive
 from core.config import Candidate, UseCase
-from core.errors import UserError, first_line
+from core.errors import EstimatorError, UserError
 from core.tables import splits
 from core.tracking import Run
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 NEEDS_EVERY_CLASS = ("roc_auc", "average_precision")
-# What an estimator raises about its parameters or the rows: it costs the trial, not the run
-REFUSALS = (ValueError, ArithmeticError, TypeError, LookupError, AttributeError, NotImplementedError)
 TOO_FEW = re.compile("least populated class|examples for at least one class|number of members in each class")  # in scikit-learn's words
 Publish = Callable[[str, float, dict[str, Any], dict[str, float]], None]
 
@@ -120,8 +118,8 @@ def _learn(run: Run, table: str, found: Survey, budget: Budget) -> Learnt:
     best = _best(usecase, trials, found)
     try:
         pipeline = learner.fit(best.candidate, best.parameters, rows, split)
-    except REFUSALS as error:  # a sample may have hidden it
-        raise UserError(f"{best.candidate} cannot be fitted on {rows:,} rows: {first_line(error)}: correct train.candidates") from error
+    except EstimatorError as error:  # a sample may have hidden it
+        raise UserError(f"{best.candidate} cannot be fitted on {rows:,} rows: {error}: correct train.candidates") from error
     value = learner.score(pipeline) if split == "train" else float(best.score or 0.0)  # a model cannot be scored on rows that it learnt from
     return Learnt(pipeline, value, rows, best, trials)
 
@@ -174,9 +172,8 @@ def _try(usecase: UseCase, learner: Learner, name: str, parameters: dict[str, An
     """Fit and score one model; parameters that the estimator refuses cost the trial, not the run."""
     try:
         value = learner.score(learner.fit(name, parameters, rows))
-    except REFUSALS as error:
-        reason = first_line(error)
-        return None, f"{type(error).__name__}: {reason}" if isinstance(error, LookupError) else reason  # 'x' alone says nothing
+    except EstimatorError as error:
+        return None, str(error)
     return (value, "") if np.isfinite(value) else (None, f"its {usecase.title()} is no finite number")
 
 

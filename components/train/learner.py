@@ -11,6 +11,7 @@ from components.train.parameters import adapted
 from components.train.pipeline import build
 from components.train.survey import Survey
 from core.config import UseCase
+from core.errors import estimator_errors
 from core.examples import Rows, batches, examples
 from core.metrics import score
 from core.predict import predict_in_batches
@@ -40,9 +41,13 @@ class Learner:
             parameters: What the search chose.
             rows: How many rows to learn from.
             split: Of which splits, such as train+validation.
+
+        Raises:
+            EstimatorError: The estimator refuses its parameters or the rows.
         """
         given = adapted(self._usecase, name, parameters, self._survey.classes["train"])
-        pipeline = build(self._usecase.train.candidates[name], self._usecase.features, given, self._usecase.train.seed)
+        with estimator_errors():
+            pipeline = build(self._usecase.train.candidates[name], self._usecase.features, given, self._usecase.train.seed)
         return self.fit_pipeline(name, pipeline, rows, split)
 
     def fit_pipeline(self, name: str, pipeline: Pipeline, rows: int, split: str) -> Pipeline:
@@ -57,7 +62,9 @@ class Learner:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # such as iterations that ran out: the score says whether it matters
             if self._budget.holds(name, rows):
-                return pipeline.fit(*self._read(rows, split))
+                data, target = self._read(rows, split)
+                with estimator_errors():
+                    return pipeline.fit(data, target)
             self._held = None
             return self._fit_in_batches(pipeline, rows, split)
 
@@ -74,10 +81,14 @@ class Learner:
     def _fit_in_batches(self, pipeline: Pipeline, rows: int, split: str) -> Pipeline:
         """Fit the preprocessing on a sample, then the model in as many passes over the table as it takes; each in another order."""
         prepare, model = pipeline[0], pipeline[-1]
-        prepare.fit(*examples(self._table, self._usecase, split, most=min(rows, PREPARED)))
+        sample = examples(self._table, self._usecase, split, most=min(rows, PREPARED))
+        with estimator_errors():
+            prepare.fit(*sample)
+        del sample  # gone before the batches are read
         classes = self._survey.classes["train"]
         known = {"classes": np.array(classes)} if classes else {}
         for turn in range(max(1, -(-SEEN // rows))):
             for data, target in batches(self._table, self._usecase, split, most=rows, seed=self._usecase.train.seed + turn):
-                model.partial_fit(prepare.transform(data), target, **known)
+                with estimator_errors():
+                    model.partial_fit(prepare.transform(data), target, **known)
         return pipeline

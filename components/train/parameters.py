@@ -5,7 +5,7 @@ from typing import Any
 
 from core.bundle import Label
 from core.classes import listed, matching, order, positive
-from core.config import UseCase
+from core.config import MONOTONIC, UseCase
 from core.errors import UserError
 
 
@@ -25,14 +25,23 @@ def adapted(usecase: UseCase, name: str, chosen: dict[str, Any], classes: Sequen
     if isinstance(given.get("class_weight"), dict):
         given["class_weight"] = {_class(usecase, name, key, classes): weight for key, weight in given["class_weight"].items()}
     is_turned = usecase.task == "binary" and order(usecase, classes) == [1, 0]
-    if given.get("monotonic_cst") is not None:
-        signs = given["monotonic_cst"]
-        by_column = [signs.get(column, 0) for column in usecase.features.names] if isinstance(signs, dict) else signs
-        given["monotonic_cst"] = [-sign for sign in by_column] if is_turned else by_column  # scikit-learn means the class that sorts last
+    for parameter in MONOTONIC:
+        signs = given.get(parameter)
+        if isinstance(signs, dict):
+            given[parameter] = signs = [signs.get(column, 0) for column in usecase.features.names]
+        if is_turned and signs is not None:
+            given[parameter] = _turned(parameter, name, signs)
     if is_turned and "scale_pos_weight" in given:
         wanted = positive(usecase, classes)
         raise UserError(f"scale_pos_weight of {name} weighs {listed(classes[1:])}, not {wanted}: write class_weight: {{{wanted}: ...}} instead")
     return given
+
+
+def _turned(parameter: str, name: str, signs: Any) -> list[int]:
+    """Return constraints of the positive class as those of the class that sorts last, which estimators mean."""
+    if not isinstance(signs, list | tuple) or not all(sign in (-1, 0, 1) for sign in signs):
+        raise UserError(f"{parameter} of {name} is {signs!r}: write a list of 1, -1 and 0, or these by column")
+    return [-sign for sign in signs]
 
 
 def _class(usecase: UseCase, name: str, key: Any, classes: Sequence[Label]) -> Label:

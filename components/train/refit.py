@@ -7,12 +7,12 @@ from pathlib import Path
 from sklearn.base import clone
 
 from components.train.allowance import allowance, kept_to
-from components.train.fit import REFUSALS, fitted_on
+from components.train.fit import fitted_on
 from components.train.learner import Learner
 from components.train.memory import Budget
 from components.train.survey import survey
 from core.bundle import Golden, dump_model, frame, load_model
-from core.errors import UserError, first_line
+from core.errors import EstimatorError, UserError
 from core.predict import golden_answers
 from core.tables import inputs
 from core.tracking import Run
@@ -41,8 +41,8 @@ def refit(run: Run, candidate: str, table: str, model: str, golden: str, target:
         pipeline = clone(load_model(Path(model).read_bytes()))
         try:
             Learner(table, usecase, counted, budget).fit_pipeline(candidate, pipeline, rows, "all")
-        except REFUSALS as error:
-            raise UserError(f"{candidate} cannot be fitted on {rows:,} rows: {first_line(error)}: set train.refit: train+validation") from error
+        except EstimatorError as error:
+            raise UserError(f"{candidate} cannot be fitted on {rows:,} rows: {error}: set train.refit: train+validation") from error
         Path(target).write_bytes(dump_model(pipeline))
     columns, kept = inputs(usecase), Golden(**json.loads(Path(golden).read_text())).rows
     answers = golden_answers(pipeline, frame({item.name: [row[item.name] for row in kept] for item in columns}, columns))

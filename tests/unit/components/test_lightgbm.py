@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from components.evaluate.golden import choose as choose_golden
@@ -63,6 +64,26 @@ def test_the_same_seed_gives_the_same_bytes_on_any_number_of_threads(tmp_path: P
     rows, _ = examples(table, boosted(), "test")
     assert (tmp_path / "again.skops").read_bytes() == (tmp_path / "two.skops").read_bytes()
     assert np.array_equal(one.predict_proba(rows), again.predict_proba(rows))
+
+
+@pytest.mark.extras
+def test_parameters_that_it_refuses_cost_a_trial(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"all 1 trials failed, the first with: .*num_leaves"):
+        fitted(boosted(num_leaves=1), tmp_path)
+
+
+@pytest.mark.extras
+@pytest.mark.parametrize("positive", ["bad", "good"])
+def test_monotone_constraints_are_of_the_positive_class(tmp_path: Path, positive: str) -> None:
+    usecase = boosted(monotone_constraints={"x": -1}).model_copy(update={"positive": positive})
+    answer = np.where(small.columns()["answer"] == 1, "bad", "good")
+    table = small.written(tmp_path / "table.parquet", small.columns() | {"answer": answer})
+
+    fit(Run("train", usecase), table, str(tmp_path / "model.skops"), str(tmp_path / "trials.html"))
+
+    model = load_model((tmp_path / "model.skops").read_bytes())
+    rows = pd.DataFrame({"x": np.linspace(-3, 3, 50), "y": 0.0, "kind": "a"})
+    assert (np.diff(model.predict_proba(rows)[:, ["bad", "good"].index(positive)]) <= 0).all()
 
 
 @pytest.mark.extras

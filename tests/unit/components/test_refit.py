@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import pytest
 from kfp import dsl
 
 from components.evaluate.golden import choose
@@ -16,6 +17,7 @@ from components.train.fit import fit
 from components.train.refit import refit
 from core.bundle import Golden, load_model, pack
 from core.configtext import parse
+from core.errors import UserError
 from core.examples import examples
 from core.fitted import unseen, write_fitted
 from core.tracking import Run
@@ -41,6 +43,19 @@ def test_the_served_model_and_its_golden_rows_are_those_of_the_last_fit(tmp_path
     assert after.rows == before.rows and not np.array_equal(after.predict_proba or [], before.predict_proba or [])
     prove(pack(served_form(usecase, load_model((tmp_path / "model").read_bytes()), after)), after)
     assert run.parameters["fitted_on"] == "600 rows of train, validation and test"
+
+
+def test_rows_that_the_estimator_refuses_end_the_last_fit_with_a_sentence(tmp_path: Path) -> None:
+    plain = {"numeric": "passthrough", "categorical": "ordinal"}
+    candidates = {"counts": {"estimator": "sklearn.naive_bayes.MultinomialNB", "preprocessing": plain}}
+    usecase = small.usecase(train__refit="all", train__candidates=candidates, train__max_trials=1, features={"numeric": ["y"]}, evaluate__slices=[])
+    data, judged, golden = small.columns(), tmp_path / "judged", tmp_path / "golden"
+    data["y"] = np.where(data["split"] == "test", -1.0, np.abs(data["y"]))  # of which there are no negative counts
+    table = small.written(tmp_path / "table.parquet", data)
+    fit(Run("train", usecase), table, str(judged), str(tmp_path / "trials.html"))
+
+    with pytest.raises(UserError, match=r"counts cannot be fitted on 600 rows: Negative values in data .*: set train\.refit"):
+        refit(Run("refit", usecase), "counts", table, str(judged), str(golden), str(tmp_path / "model"), str(tmp_path / "answers"))
 
 
 def test_a_model_says_which_splits_it_has_seen(platform: Platform, run_id: str, tmp_path: Path) -> None:

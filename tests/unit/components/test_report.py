@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from components.report.report import report
+from components.report.report import Step, report
+from components.report.report import outcome as sentence
 from core import mlflow_api, tracking
 from core.configtext import parse
 from core.errors import UserError
@@ -107,6 +108,10 @@ def test_a_killed_step_fails_the_run_and_stays_open_nowhere(failed: bool, platfo
     assert status == "FAILED"
     assert "train was killed" in tags["outcome"] and "limits.steps.train.memory" in tags["outcome"]
     assert "The run failed." in page.read_text()
+
+
+def test_a_killed_refit_names_the_limits_that_it_has() -> None:
+    assert "refit was killed, perhaps for want of memory: raise limits.steps.train.memory," in sentence([Step("refit", "KILLED")], True)
 
 
 def test_a_run_without_an_end_is_no_success(platform: Platform, run_id: str, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from components.train.allowance import allowance
 from components.train.fit import Trial, fit, search
 from components.train.learner import Learner
 from components.train.memory import Budget
+from components.train.parameters import adapted
 from components.train.pipeline import build
 from components.train.survey import survey
 from core.bundle import load_model
@@ -115,6 +116,7 @@ def test_failed_trials_cost_no_run_and_are_counted_everywhere(tmp_path: Path) ->
         pytest.param(REFUSED, "The 'solver' parameter of LogisticRegression", id="refused parameter"),
         pytest.param({"estimator": f"{__name__}.Silent"}, "ValueError: correct train.candidates", id="error without a word"),
         pytest.param({"estimator": f"{__name__}.Confused"}, "KeyError: 'depth': correct train.candidates", id="error of another kind"),
+        pytest.param({"estimator": f"{__name__}.Foreign"}, "no split found: correct train.candidates", id="error of a library's own"),
     ],
 )
 def test_when_all_trials_fail_the_first_reason_is_shown(tmp_path: Path, candidate: dict[str, Any], reason: str) -> None:
@@ -123,6 +125,13 @@ def test_when_all_trials_fail_the_first_reason_is_shown(tmp_path: Path, candidat
 
     assert str(refused.value).startswith(f"all 3 trials failed, the first with: {reason}")
     assert not (tmp_path / "model.skops").exists()
+
+
+def test_a_fault_of_our_own_is_no_failed_trial(binary: Trained) -> None:
+    broken = binary.usecase.model_copy(update={"metric": "no such metric"})
+
+    with pytest.raises(KeyError, match="no such metric"):
+        search(binary.usecase, learner(broken, binary.table), 360, _nowhere)
 
 
 def test_a_choice_may_hold_lists_and_mappings_without_a_warning(tmp_path: Path) -> None:
@@ -234,6 +243,20 @@ def test_monotonic_constraints_are_of_the_positive_class(tmp_path: Path, positiv
     assert (np.diff(scores) <= 0).all()
 
 
+@pytest.mark.parametrize("name", ["monotonic_cst", "monotone_constraints"])
+@pytest.mark.parametrize(("positive", "signs"), [("good", [-1, 0, 0]), ("bad", [1, 0, 0])])
+def test_constraints_mean_the_positive_class_by_any_name(name: str, positive: str, signs: list[int]) -> None:
+    usecase = small.usecase(positive=positive)
+
+    for written in ({"x": -1}, [-1, 0, 0]):
+        assert adapted(usecase, "trees", {name: written}, ["bad", "good"])[name] == signs
+
+
+def test_constraints_that_cannot_be_turned_are_refused() -> None:
+    with pytest.raises(UserError, match="monotone_constraints of trees is '-1,0,0': write a list"):
+        adapted(small.usecase(positive="bad"), "trees", {"monotone_constraints": "-1,0,0"}, ["bad", "good"])
+
+
 def test_two_classes_of_a_multiclass_task_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="answer has the two classes high, low: write task: binary"):
         fitted(small.usecase("multiclass"), tmp_path, answer=["high", "low", "low", "high", "low"] * 120)
@@ -338,6 +361,16 @@ class Confused(Silent):
 
     def fit(self, rows: Any, target: Any) -> None:
         raise KeyError("depth")
+
+
+class Foreign(Silent):
+    """An estimator that fails when it is asked, with an error that derives from Exception alone, as LightGBM's does."""
+
+    def fit(self, rows: Any, target: Any) -> None:
+        self.classes_ = np.unique(target)
+
+    def predict_proba(self, rows: Any) -> Any:
+        raise Exception("no split found")
 
 
 def _trials(run: Run, folder: Path) -> list[Trial]:
