@@ -46,7 +46,7 @@ def _utf8(connection: duckdb.DuckDBPyConnection, sql: str, names: list[str]) -> 
     """Return which columns of bytes hold text: older writers do not say so in the file."""
     if not names:
         return []
-    wrong = ", ".join(f"count(*) FILTER ({identifier(name)} IS NOT NULL AND TRY(decode({identifier(name)})) IS NULL)" for name in names)
+    wrong = ", ".join(f"count(CASE WHEN {identifier(name)} IS NOT NULL AND TRY(decode({identifier(name)})) IS NULL THEN 1 END)" for name in names)
     counts = connection.execute(f"SELECT {wrong} FROM {sql}").fetchall()[0]  # noqa: S608
     return [name for name, count in zip(names, counts, strict=True) if not count]
 

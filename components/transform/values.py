@@ -23,8 +23,8 @@ def refuse_unusable(usecase: UseCase, connection: duckdb.DuckDBPyConnection, pat
     clean = _clean(connection, path, training_rows)
     features = [name for name in usecase.features.names if name not in clean]
     floats = [name for name in dict.fromkeys((*features, usecase.target)) if types[name] in FLOATS and name not in clean]
-    infinite = [f"count(*) FILTER (isinf({identifier(name)}))" for name in floats]
-    known = [f"count({_known(name, types[name])}) FILTER (split = 'train')" for name in features]
+    infinite = [f"count(CASE WHEN isinf({identifier(name)}) THEN 1 END)" for name in floats]
+    known = [f"count(CASE WHEN split = 'train' THEN {_known(name, types[name])} END)" for name in features]
     query = f"SELECT {', '.join(['count(*)', *infinite, *known])} FROM {table}"  # noqa: S608
     rows, *counts = connection.execute(query).fetchall()[0]
     if bad := {name: count for name, count in zip(floats, counts, strict=False) if count}:

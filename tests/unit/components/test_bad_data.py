@@ -387,3 +387,20 @@ def test_a_text_of_two_gigabytes_is_refused_before_it_is_in_memory(usecases: Pat
     sentence = refused(run, tmp_path)
 
     assert sentence == f"source rows: rows.csv line 2 is longer than {text.LINE // 10**6} MB: close its quotes, or shorten its values"
+
+
+def test_many_columns_are_refused_within_the_memory(usecases: Path, tmp_path: Path) -> None:
+    names = [f"x{number}" for number in range(200)]
+    run = run_of(usecases, csv(f"{','.join(names)}\n{','.join(['abc'] * 200)}\n"), **dict.fromkeys(names, "number"))
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+    before = peak()
+
+    lines = refused(run, tmp_path).splitlines()
+
+    assert (len(lines), "column x199: 1 of 1 rows are no number" in lines[-1]) == (200, True)
+    assert peak() - before < 100
+
+
+def peak() -> float:
+    """The most memory that this process has had, in MB."""
+    return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")) / 1024
