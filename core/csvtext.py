@@ -82,7 +82,8 @@ def _first(text: str, start: int, delimiter: str) -> list[str]:
 def _rows_by_fields(text: str, delimiter: str, missing: frozenset[str]) -> list[list[str]]:
     """Read the fields one by one: csv.reader does not say what was quoted. A blank before quotes and those behind them do not count."""
     sign = re.escape(delimiter)
-    field = re.compile(rf' ?"([^"]*+(?:""[^"]*+)*+)" *({sign}|\r\n|\r|\n|\Z)|((?! ?")[^{sign}\r\n]*)({sign}|\r\n|\r|\n|\Z)')
+    before, behind = ("", "") if delimiter == " " else (" ?", " *")
+    field = re.compile(rf'{before}"([^"]*+(?:""[^"]*+)*+)"{behind}({sign}|\r\n|\r|\n|\Z)|((?!{before}")[^{sign}\r\n]*)({sign}|\r\n|\r|\n|\Z)')
     made: list[list[str]] = []
     row: list[str] = []
     place, length = 0, len(text)

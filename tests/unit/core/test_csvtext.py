@@ -20,8 +20,10 @@ CONNECTION = duckdb.connect()
 REFUSED = [["refused"]]
 
 
-def by_duckdb(file: Path) -> list[list[str | None]]:
-    options = "auto_detect = false, header = true, delim = ',', quote = '\"', escape = '\"', strict_mode = true, allow_quoted_nulls = false"
+def by_duckdb(file: Path, delimiter: str) -> list[list[str | None]]:
+    options = (
+        f"auto_detect = false, header = true, delim = '{delimiter}', quote = '\"', escape = '\"', strict_mode = true, allow_quoted_nulls = false"
+    )
     query = f"FROM read_csv({path_literal(file)}, {options}, nullstr = ['', 'NA'], columns = {{a: 'VARCHAR', b: 'VARCHAR'}})"
     try:
         return [list(row) for row in CONNECTION.execute(query).fetchall()]
@@ -29,9 +31,9 @@ def by_duckdb(file: Path) -> list[list[str | None]]:
         return [["refused"]]
 
 
-def by_python(text: str) -> list[list[str | None]]:
+def by_python(text: str, delimiter: str) -> list[list[str | None]]:
     try:
-        found = [row for row in rows(text, ",", DIALECT)[1:] if row]
+        found = [row for row in rows(text, delimiter, DIALECT)[1:] if row]
     except csv.Error:
         return [["refused"]]
     if any(len(row) < 2 or any(row[2:]) for row in found):
@@ -45,10 +47,13 @@ def by_python(text: str) -> list[list[str | None]]:
 @example(text='"NA",NA\n"",\n')
 @example(text=' "a","b" \n')
 @example(text='a"b,"a ""b"""\n')
-def test_the_fields_are_those_of_duckdb(tmp_path: Path, text: str) -> None:
-    (tmp_path / "rows.csv").write_text(f"a,b\n{text}")
+@example(text='"a" "b"\n"" "NA"\n"a"  \n "b"\n')
+@pytest.mark.parametrize("delimiter", [",", " "])
+def test_the_fields_are_those_of_duckdb(tmp_path: Path, text: str, delimiter: str) -> None:
+    text = f"a{delimiter}b\n{text}"
+    (tmp_path / "rows.csv").write_text(text)
 
-    expected, found = by_duckdb(tmp_path / "rows.csv"), by_python(f"a,b\n{text}")
+    expected, found = by_duckdb(tmp_path / "rows.csv", delimiter), by_python(text, delimiter)
 
     assert found == expected or REFUSED in (found, expected)  # one may refuse what the other takes, none reads it otherwise
 
@@ -69,6 +74,10 @@ def test_the_header_tells_the_delimiter(text: str, names: tuple[str, ...], delim
     found = header(text, DIALECT)
 
     assert (found.names, found.delimiter) == (names, delimiter)
+
+
+def test_a_blank_may_be_the_delimiter() -> None:
+    assert rows('a b\n"NA" 1\n "x y"\n', " ", DIALECT) == [["a", "b"], ["NA", "1"], ["", "x y"]]
 
 
 def test_lines_before_the_header_are_skipped() -> None:
