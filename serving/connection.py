@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from serving.cycle import Cycle
 from serving.upgrade import parser_behind
 
 if TYPE_CHECKING:
@@ -99,11 +98,6 @@ class Connection(HttpToolsProtocol):
         """Begin to wait for a request's end."""
         self.receiving = self.loop.time()
         super().on_message_begin()
-
-    def on_headers_complete(self) -> None:
-        """Begin to answer."""
-        super().on_headers_complete()
-        self.cycle.__class__ = Cycle  # uvicorn names its own; the task that answers has not begun
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
