@@ -79,7 +79,7 @@ class ClusterDeployer:
         """
         release = Release(version, self.resources, self.settings)
         for kind in objects.A_USECASE:
-            self._is_own(kind)  # before anything is made
+            self._require_own(kind)  # before anything is made
         for shared in (objects.account(self.name, self.settings), objects.network_policy(self.name, self.settings)):
             cluster.apply(shared)
         deployment = cluster.apply(release.deployment(self._replicas(release)))
@@ -92,7 +92,7 @@ class ClusterDeployer:
     def switch(self, served: Served) -> None:
         """Give a release the traffic, in one step, and wait until that is in force."""
         self._require()
-        self._is_own("Service")
+        self._require_own("Service")
         cluster.apply(objects.service(self.name, served.release, self.settings))
         end = time.monotonic() + SWITCH_SECONDS
         while self._answering() != served.version and time.monotonic() < end:
@@ -107,8 +107,8 @@ class ClusterDeployer:
         self._remove_others(before.release if before else "")
         if before is None:
             for kind in objects.A_USECASE:
-                if self._is_own(kind):
-                    cluster.delete(kind, self.namespace, self.name)
+                self._require_own(kind)
+                cluster.delete(kind, self.namespace, self.name)
 
     def settle(self, served: Served) -> None:
         """Note on the Deployment what it proved to be, and remove the release before."""
@@ -127,8 +127,8 @@ class ClusterDeployer:
         if self._lease:
             self._lease.require()
 
-    def _is_own(self, kind: str) -> bool:
-        """Whether the use case has such an object; one of its name that somebody else has made is never touched.
+    def _require_own(self, kind: str) -> None:
+        """Refuse an object of the use case's name that somebody else has made.
 
         Raises:
             UserError: The object belongs to somebody else.
@@ -136,13 +136,12 @@ class ClusterDeployer:
         try:
             labels = cluster.get(kind, self.namespace, self.name)["metadata"].get("labels", {})
         except cluster.Gone:
-            return False
-        if objects.labels(self.name).items() <= labels.items():
-            return True
-        raise UserError(
-            f"the {kind} {self.name} in {self.namespace} is not of the use case {self.name} (it lacks the labels {objects.labels(self.name)}): "
-            "rename the use case, or delete that object"
-        )
+            return
+        if not objects.labels(self.name).items() <= labels.items():
+            raise UserError(
+                f"the {kind} {self.name} in {self.namespace} is not of the use case {self.name} (it lacks the labels {objects.labels(self.name)}): "
+                "rename the use case, or delete that object"
+            )
 
     def _replicas(self, release: Release) -> int:
         """As many servers as the release has; a new one gets as many as the one before, which its HorizontalPodAutoscaler knows how to change."""

@@ -78,9 +78,3 @@ def test_a_foreign_object_is_neither_taken_over_nor_deleted(kind: str, api: type
         deployer.start(VERSION)
 
     assert api.changes == []
-
-
-def test_an_own_object_is_known_by_its_labels(api: type[Api]) -> None:
-    api.there["services/wine"] = {"metadata": {"name": "wine", "labels": objects.labels("wine") | {"more": "there"}}}
-
-    assert ClusterDeployer("wine", Serving())._is_own("Service")
