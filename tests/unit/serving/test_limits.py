@@ -19,7 +19,7 @@ from serving.columns import ROWS_LIMIT
 from serving.connection import HEAD_LIMIT, MOST, READ_SECONDS, RELEASED, REQUEST_SECONDS
 from tests.unit.serving.bodies import binary, tensors
 from tests.unit.serving.models import Trained, publish
-from tests.unit.serving.servers import SCIKIT_LEARN, Launcher, Running
+from tests.unit.serving.servers import Launcher, Running
 from tests.unit.serving.strategies import INFER, INVOKE
 from tests.unit.serving.wire import JSON, Answer, answers, chunked, connect, exchange, pipeline, read, request
 
@@ -260,12 +260,13 @@ def test_idle_connections_are_many_and_make_room_for_new_ones(launcher: Launcher
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", [SCIKIT_LEARN], indirect=True)
-def test_more_rows_than_can_wait_are_refused(wine_server: Running, wine: Trained) -> None:
+def test_more_rows_than_can_wait_are_refused(launcher: Launcher, wine: Trained) -> None:
+    roomy = {"MEMORY_LIMIT": str(4 * 2**30)}  # else requests wait for memory first
+    server = launcher.start(*publish(wine.bundle), environment=roomy).wait_until_ready()
     many = request(INFER, *binary(tensors([ROW] * 200_000), outputs=[{"name": "predict", "parameters": {"binary_data": True}}]))
 
     with ThreadPoolExecutor(6) as threads:
-        found = list(threads.map(lambda _: next(answers_to(wine_server, many)), range(6)))
+        found = list(threads.map(lambda _: next(answers_to(server, many)), range(6)))
 
     statuses = [answer.status for answer in found]
     refused = [answer for answer in found if answer.status == 503]
