@@ -1,15 +1,18 @@
 """The files of the use cases: found, read, checked before anything starts."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any, TypeVar
 
 from core.codecheck import code_problems
 from core.config import Serving, UseCase
-from core.configcheck import check, check_draft, check_serving
+from core.configcheck import Problem, check, check_draft, check_serving
 from core.configtext import parameter, read, refusal, terminated
 from core.errors import UserError, one_line
 from core.featurecode import FOLDER
+
+Part = TypeVar("Part")
 
 
 def names() -> list[str]:
@@ -47,11 +50,7 @@ def load_draft(name: str) -> UseCase:
     Raises:
         UserError: As of `load`.
     """
-    text = read(_written(name), _relative(_path(name)))
-    usecase, problems = check_draft(text.document)
-    if usecase is None:
-        raise refusal(text, problems)
-    return usecase
+    return _part(name, check_draft)
 
 
 def load_serving(name: str) -> Serving:
@@ -60,11 +59,7 @@ def load_serving(name: str) -> Serving:
     Raises:
         UserError: As of `load`.
     """
-    text = read(_written(name), _relative(_path(name)))
-    serving, problems = check_serving(text.document)
-    if serving is None:
-        raise refusal(text, problems)
-    return serving
+    return _part(name, check_serving)
 
 
 def unfinished(name: str) -> str:
@@ -79,6 +74,15 @@ def unfinished(name: str) -> str:
 def schema() -> str:
     """Return the JSON schema of the configuration, for editors."""
     return json.dumps(UseCase.model_json_schema(), indent=2) + "\n"
+
+
+def _part(name: str, check: Callable[[dict[str, Any]], tuple[Part | None, list[Problem]]]) -> Part:
+    """Read what one check finds in a config that may be unfinished elsewhere."""
+    text = read(_written(name), _relative(_path(name)))
+    part, problems = check(text.document)
+    if part is None:
+        raise refusal(text, problems)
+    return part
 
 
 def _written(name: str) -> str:

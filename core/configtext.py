@@ -5,6 +5,7 @@ A text that is too long for a parameter travels with the code instead: the param
 """
 
 import difflib
+import functools
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
@@ -150,8 +151,14 @@ def terminated(text: str) -> str:
 
 def _whole(config: str) -> Text:
     """Read a parameter: its file and its overrides."""
-    text = read(resolve(config))
-    text.override(configyaml.value(config.partition(OVERRIDES)[2]) or ())
+    return _overridden(resolve(config), config.partition(OVERRIDES)[2])
+
+
+@functools.lru_cache(maxsize=1)
+def _overridden(written: str, overrides: str) -> Text:
+    """Read a file's text with overrides: once, however many violations ask for their lines."""
+    text = read(written)
+    text.override(configyaml.value(overrides) or ())
     return text
 
 
