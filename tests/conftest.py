@@ -23,6 +23,7 @@ OWN = ("MLOPS_HOME", "MLOPS_NAMESPACE", "MLOPS_S3_PORT", "MLOPS_MLFLOW_PORT")
 for variable in [each for each in os.environ if each.startswith((*FOREIGN, *OWN))]:
     del os.environ[variable]
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # it would write an id into the home folder
 os.environ.setdefault("MPLCONFIGDIR", str(Path(__file__).parents[1] / ".local" / "matplotlib"))  # once for all sessions, and not in the home folder
 
 HOME = "MLOPS_TEST_HOME"  # set by the process that the user started, inherited by pytest-xdist's workers

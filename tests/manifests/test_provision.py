@@ -29,8 +29,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if not binary:
         pytest.skip("minio is not on the PATH: its users and policies cannot be tried")
     address = f"127.0.0.1:{free_port()}"
-    command = [binary, "server", str(tmp_path_factory.mktemp("minio")), "--address", address, "--quiet"]
-    process = subprocess.Popen(command, env=os.environ | ROOT | {"MINIO_BROWSER": "off", "MINIO_UPDATE": "off"}, stdout=subprocess.DEVNULL)
+    folder = str(tmp_path_factory.mktemp("minio"))
+    command = [binary, "server", f"{folder}/data", "--address", address, "--quiet"]
+    settings = ROOT | {"MINIO_BROWSER": "off", "MINIO_UPDATE": "off", "HOME": folder}  # it makes a folder in HOME
+    process = subprocess.Popen(command, env=os.environ | settings, stdout=subprocess.DEVNULL)
     yield address
     process.terminate()
     process.wait()
