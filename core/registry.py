@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from core import champion_record
 from core.errors import ChampionMissing, Conflict
 from core.mlflow_api import TAG_LIMIT, NotFound, call, uri
 
@@ -78,12 +79,22 @@ def champion(name: str) -> Version | None:
     """Find the version that should serve, None if there never was one.
 
     Raises:
-        ChampionMissing: There was one, but its alias is gone, or names a version that is deleted.
+        ChampionMissing: There was one, but its alias is gone, its version is deleted, or this MLflow does not know it.
     """
-    version = aliased(name, "champion")
-    if version is None and (past := reigns(name)):
-        raise ChampionMissing(_missing(name, past[-1].version))
+    version, record = aliased(name, "champion"), champion_record.read(name)
+    if record and not knows(name, record.version, record.digest):
+        raise ChampionMissing(unknown(name, record.version, f"should serve ({champion_record.address(name)})"))
+    if version is None:
+        reigned = [reign.version for reign in reigns(name)] or ([record.version] if record else [])
+        if reigned:
+            raise ChampionMissing(_missing(name, reigned[-1]))
     return version
+
+
+def knows(name: str, number: str, digest: str) -> bool:
+    """Tell whether MLflow knows this served form by this number, or knows that the version was deleted."""
+    version = get(name, number)
+    return version.digest == digest if version else any(reign.version == number for reign in reigns(name))
 
 
 def find(name: str, run: str, digest: str) -> Version | None:
@@ -159,6 +170,7 @@ def last_champion(name: str, but: str = "") -> Version | None:
 
 def remember(version: Version, reason: str) -> None:
     """Note that a version is champion from now on, unless that is noted: what promoted it may have been killed just before."""
+    champion_record.write(version.name, version.version, version.digest)
     known = reigns(version.name)
     if known and known[-1].version == version.version:
         return
@@ -190,10 +202,19 @@ def _missing(name: str, number: str) -> str:
     lost = f"version {number} was the champion of {name}, but"
     if get(name, number):
         return f"{lost} MLflow at {uri()} has no alias `champion` for it any more: restore it with `mlops rollback {name}`"
-    return f"{lost} it is deleted in MLflow at {uri()}. What serves keeps serving. To accept the loss, {instead(name)}"
+    return f"{lost} it is deleted in MLflow at {uri()}. What serves keeps serving. To accept the loss, {_instead(name)}"
 
 
-def instead(name: str) -> str:
+def unknown(name: str, number: str, what: str) -> str:
+    """Say that MLflow does not know the version that serves or should."""
+    return (
+        f"version {number} of {name} {what}, but MLflow at {uri()} has no such version: "
+        "correct MLFLOW_TRACKING_URI, or restore the registered model if it was renamed or deleted. "
+        f"What serves keeps serving. If that version is lost, {_instead(name)}"
+    )
+
+
+def _instead(name: str) -> str:
     """Say how to accept that a champion is lost."""
     return (
         f"deploy another version with `mlops deploy {name} VERSION --reason ...` "

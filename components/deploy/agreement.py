@@ -1,7 +1,8 @@
-"""Who is champion, by two witnesses: MLflow's alias, and what serves. While they contradict each other, nothing is stopped."""
+"""Who is champion: MLflow's alias, the record beside the models and what serves must agree, else nothing is stopped."""
 
 from components.deploy.deployer import Deployer, S, Served
-from core import registry
+from core import champion_record, registry
+from core.champion_record import ChampionRecord
 from core.errors import ChampionMissing
 from core.mlflow_api import uri
 from core.registry import Version
@@ -16,12 +17,8 @@ def agreed_champion(where: Deployer[S], name: str) -> Version | None:
     champion, served = registry.champion(name), where.serving()
     if served is None or is_version(served, champion):
         return champion
-    if not _is_known(served):
-        raise ChampionMissing(
-            f"version {served.version} of {name} serves at {served.address}, but MLflow at {uri()} has no such version: "
-            "correct MLFLOW_TRACKING_URI, or restore the registered model if it was renamed or deleted. "
-            f"What serves keeps serving. If that version is lost, {registry.instead(name)}"
-        )
+    if not registry.knows(name, served.version, served.digest):
+        raise ChampionMissing(registry.unknown(name, served.version, f"serves at {served.address}"))
     if champion is None and served.since:
         raise ChampionMissing(
             f"version {served.version} of {name} serves at {served.address}, but MLflow at {uri()} has no alias `champion` for it: "
@@ -31,22 +28,17 @@ def agreed_champion(where: Deployer[S], name: str) -> Version | None:
 
 
 def restorable(where: Deployer[S], name: str) -> Version | None:
-    """Find the version that the missing alias should name: what serves, or else the last champion."""
+    """Find the version that the missing alias should name: what serves or should, or else the last champion."""
     served = where.serving()
-    if served and served.since:
-        version = registry.get(name, served.version)
-        return version if is_version(served, version) else None
+    lost = served if served and served.since else champion_record.read(name)
+    if lost:
+        version = registry.get(name, lost.version)
+        return version if is_version(lost, version) else None
     return registry.last_champion(name)
 
 
-def is_version(served: Served | None, version: Version | None) -> bool:
-    """Tell whether a version is what serves."""
-    return served is not None and version is not None and (served.version, served.digest) == (version.version, version.digest)
-
-
-def _is_known(served: Served) -> bool:
-    """Tell whether what serves comes from this MLflow, also if its version was deleted there."""
-    version = registry.get(served.usecase, served.version)
-    if version is None:
-        return any(reign.version == served.version for reign in registry.reigns(served.usecase))
-    return version.digest == served.digest
+def is_version(served: Served | ChampionRecord | None, version: Version | None) -> bool:
+    """Tell whether a version is what serves or should."""
+    if served is None or version is None:
+        return False
+    return (served.version, served.digest) == (version.version, version.digest)

@@ -273,6 +273,12 @@ class Contract:
         assert "MLFLOW_TRACKING_URI" in bench.status()
         assert (bench.servers(), bench.answering()) == (before, first.version)
 
+        bench.end_servers()  # such as by a restart of the machine
+        for refused in (bench.resume, bench.rollback):
+            with pytest.raises(Refused, match="has no such version"):
+                refused()
+        assert bench.servers() == set()
+
     def test_a_version_that_lost_its_verdict_needs_a_reason(self, bench: Bench) -> None:
         first = bench.publish()
         bench.deploy(first.version)

@@ -151,19 +151,25 @@ def test_a_verdict_on_unknown_or_too_few_rows_is_refused(
 
 
 @pytest.mark.parametrize("anyway", [False, True])
+@pytest.mark.parametrize("is_known", [True, False], ids=["version deleted", "MLflow without the model"])
 def test_without_its_champion_a_challenger_never_becomes_the_first(
-    platform: Platform, binary: Trained, bundle: Bundle, tmp_path: Path, anyway: bool
+    platform: Platform, binary: Trained, bundle: Bundle, tmp_path: Path, is_known: bool, anyway: bool
 ) -> None:
     crowned(bundle, binary)
-    call("DELETE", "model-versions/delete", {"name": bundle.manifest.name, "version": "1"})
+    name = bundle.manifest.name
+    if is_known:
+        call("DELETE", "model-versions/delete", {"name": name, "version": "1"})
+    else:
+        call("POST", "registered-models/rename", {"name": name, "new_name": f"{name}-renamed"})
+    sentence = f"version 1 was the champion of {name}" if is_known else f"version 1 of {name} should serve"
     usecase = binary.named(name=bundle.manifest.name, evaluate=binary.usecase.evaluate.model_copy(update={"register_anyway": anyway}))
 
     if anyway:
         run, verdict = evaluated(usecase, binary.table, binary.model, tmp_path)
         assert not verdict.better
-        assert run.tags["reason"].startswith("no verdict without the champion: version 1 was the champion of ")
+        assert run.tags["reason"].startswith(f"no verdict without the champion: {sentence}")
     else:
-        with pytest.raises(ChampionMissing, match="--register-anyway"):
+        with pytest.raises(ChampionMissing, match=f"{sentence}.*--register-anyway"):
             evaluated(usecase, binary.table, binary.model, tmp_path)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 
-from core import registry
-from core.errors import ChampionMissing, Conflict
+from core import champion_record, registry, storage
+from core.errors import ChampionMissing, Conflict, UserError
 from core.mlflow_api import call
 from tests.unit import small
 from tests.unit.models import version
@@ -108,11 +110,15 @@ def test_a_challenger_of_a_champion_that_is_gone_is_refused(name: str) -> None:
     assert registry.champion(name) is None
 
 
+RENAMED = {"new_name": f"renamed-{uuid.uuid4().hex}"}
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "sentence"),
     [
-        pytest.param("DELETE", "registered-models/alias", {"alias": "champion"}, "restore it with `mlops rollback", id="alias removed"),
-        pytest.param("DELETE", "model-versions/delete", {"version": "1"}, "What serves keeps serving", id="version deleted"),
+        pytest.param("DELETE", "registered-models/alias", {"alias": "champion"}, "has no alias `champion`", id="no alias"),
+        pytest.param("DELETE", "model-versions/delete", {"version": "1"}, "it is deleted in MLflow", id="deleted"),
+        pytest.param("POST", "registered-models/rename", RENAMED, "should serve .* correct MLFLOW_TRACKING_URI", id="renamed"),
     ],
 )
 def test_a_champion_that_is_missing_is_not_one_that_never_was(name: str, method: str, path: str, body: dict[str, str], sentence: str) -> None:
@@ -120,10 +126,26 @@ def test_a_champion_that_is_missing_is_not_one_that_never_was(name: str, method:
     late = version(name, "sha256:cd")
     call(method, path, {"name": name, **body})
 
-    with pytest.raises(ChampionMissing, match=f"version 1 was the champion of {name}, but .*{sentence}"):
+    with pytest.raises(ChampionMissing, match=f"^version 1 .*of {name}.* {sentence}"):
         registry.champion(name)
     with pytest.raises(ChampionMissing):
         registry.promote(late, "it is better than a dummy")
+
+
+def test_a_model_that_was_deleted_and_made_again_lacks_its_alias(name: str) -> None:
+    registry.promote(version(name, "sha256:ab"), "it is the first")
+    call("DELETE", "registered-models/delete", {"name": name})
+    version(name, "sha256:ab")
+
+    with pytest.raises(ChampionMissing, match=f"has no alias `champion` .* `mlops rollback {name}`"):
+        registry.champion(name)
+
+
+def test_a_damaged_record_of_the_champion_is_named(name: str) -> None:
+    storage.write(champion_record.address(name), b"{")
+
+    with pytest.raises(UserError, match=rf"^s3://models/{name}/champion.json is damaged: delete it"):
+        registry.champion(name)
 
 
 def test_a_restored_champion_keeps_what_was_noted_of_it(name: str) -> None:
