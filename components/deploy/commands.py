@@ -35,6 +35,7 @@ def history(name: str) -> list[str]:
     """List what served when, the latest first: from which run and data, and why it was replaced."""
     reigns = registry.reigns(name)
     if not reigns:
+        registry.champion(name)  # refuses if there was one that this MLflow does not know
         return [f"{name} never had a champion"]
     lines = [f"{'since':21}{'version':9}{'run':10}{'data':14}why; why replaced"]
     following = [*reigns[1:], None]

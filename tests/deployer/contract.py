@@ -260,7 +260,7 @@ class Contract:
         before = bench.servers()
         call("POST", "registered-models/rename", {"name": bench.name, "new_name": f"{bench.name}-renamed"})
 
-        for refused in (bench.resume, bench.rollback):
+        for refused in (bench.resume, bench.rollback, bench.history):
             with pytest.raises(Refused, match="has no such version: correct MLFLOW_TRACKING_URI, or restore the registered model"):
                 refused()
         other = bench.publish(right=False)

@@ -87,7 +87,8 @@ class ProcessBench:
 
     def history(self) -> str:
         """What served when."""
-        return "\n".join(commands.history(self.name))
+        with refusals():
+            return "\n".join(commands.history(self.name))
 
     def status(self) -> str:
         """What serves."""
