@@ -1,6 +1,7 @@
 """Every built set of objects keeps the rules; each rule is seen to break."""
 
 import copy
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -20,12 +21,13 @@ def test_an_overlay_keeps_every_rule(built: Built, folder: str) -> None:
     assert violations(built(folder)) == []
 
 
-@pytest.mark.parametrize("folder", [*OVERLAYS, "base/serving"])
-def test_every_object_is_of_its_schema(built: Built, folder: str) -> None:
-    for document in built(folder):
-        if document["apiVersion"].startswith("external-secrets.io/"):
-            continue
-        kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
+def test_every_object_matches_its_schema(built: Built) -> None:
+    documents = [document for folder in (*OVERLAYS, "base/serving") for document in built(folder)]
+    distinct = {json.dumps(document, sort_keys=True): document for document in documents}  # overlays share most
+
+    for document in distinct.values():
+        if not document["apiVersion"].startswith("external-secrets.io/"):
+            kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
 
 
 def test_no_object_is_there_twice(built: Built) -> None:
