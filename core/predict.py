@@ -1,6 +1,7 @@
 """A fitted scikit-learn pipeline's answers, in the form that the metrics take."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from core.bundle import Golden, plain
 from core.classes import order
 from core.config import UseCase
-from core.errors import UserError, estimator_errors
+from core.errors import EstimatorError, UserError, estimator_errors
 from core.metrics import Predictions
 
 if TYPE_CHECKING:
@@ -64,6 +65,21 @@ def predict_in_batches(model: Any, batches: Iterable[tuple["pd.DataFrame", NDArr
     return Predictions(truth, labels, np.concatenate(parts) if parts else None, answers[0].classes)
 
 
+@contextmanager
+def must_answer(model: Any, rows: str) -> Iterator[None]:
+    """Let a model that does not answer end the step with one sentence that names its estimator.
+
+    Args:
+        model: The fitted pipeline.
+        rows: What it is asked about, such as test.
+    """
+    try:
+        yield
+    except EstimatorError as error:
+        name = type(getattr(model, "_final_estimator", model)).__name__
+        raise UserError(f"{name} cannot answer the {rows} rows: {error}: correct train.candidates") from error
+
+
 def golden_answers(model: Any, rows: "pd.DataFrame") -> Golden:
     """Return rows and a model's answers to them, which every server must repeat.
 
@@ -71,6 +87,8 @@ def golden_answers(model: Any, rows: "pd.DataFrame") -> Golden:
         model: A fitted pipeline.
         rows: Its inputs, n rows.
     """
-    probabilities = model.predict_proba(rows) if hasattr(model, "predict_proba") else None
+    with must_answer(model, "golden"), estimator_errors():
+        labels = model.predict(rows)
+        probabilities = model.predict_proba(rows) if hasattr(model, "predict_proba") else None
     records = plain([dict(zip(rows.columns, row, strict=True)) for row in rows.itertuples(index=False)])
-    return Golden(records, plain(model.predict(rows)), plain(probabilities) if probabilities is not None else None)
+    return Golden(records, plain(labels), plain(probabilities) if probabilities is not None else None)

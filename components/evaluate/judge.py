@@ -19,7 +19,7 @@ from core.config import UseCase
 from core.errors import ChampionMissing, EstimatorError, NotComparable, UserError
 from core.examples import batches, examples
 from core.metrics import Predictions, score
-from core.predict import predict_in_batches
+from core.predict import must_answer, predict_in_batches
 from core.registry import Version
 from core.registry import champion as find_champion
 from core.storage import NoSuchObject, read
@@ -64,12 +64,14 @@ def judge(run: Run, table: str, model: str, metrics: str, curves: str, page: str
         golden: Where the golden rows and answers are written, as JSON.
 
     Raises:
-        UserError: The rows do not suffice for a verdict, or the champion cannot be asked and `evaluate.register_anyway` is false.
+        UserError: The challenger does not answer, the rows do not suffice for a verdict, or the champion cannot be asked and
+            `evaluate.register_anyway` is false.
     """
     usecase = run.usecase
     challenger = load_model(Path(model).read_bytes())
     champion, missing = _champion(usecase)
-    everywhere = predict_in_batches(challenger, batches(table, usecase, "test"), usecase)
+    with must_answer(challenger, "test"):
+        everywhere = predict_in_batches(challenger, batches(table, usecase, "test"), usecase)
     judged = judged_rows(usecase, table, len(everywhere.truth), champion)
     if judged.left_out and not np.isfinite(score(usecase.metric, judged.of(everywhere))):
         judged = judged.refused(

@@ -20,6 +20,7 @@ from core.bundle import dump_model
 from core.classes import listed, note, positive
 from core.config import Candidate, UseCase
 from core.errors import EstimatorError, UserError
+from core.predict import must_answer
 from core.tables import splits
 from core.tracking import Run
 
@@ -120,7 +121,10 @@ def _learn(run: Run, table: str, found: Survey, budget: Budget) -> Learnt:
         pipeline = learner.fit(best.candidate, best.parameters, rows, split)
     except EstimatorError as error:  # a sample may have hidden it
         raise UserError(f"{best.candidate} cannot be fitted on {rows:,} rows: {error}: correct train.candidates") from error
-    value = learner.score(pipeline) if split == "train" else float(best.score or 0.0)  # a model cannot be scored on rows that it learnt from
+    value = float(best.score or 0.0)
+    if split == "train":  # a model cannot be scored on rows that it learnt from
+        with must_answer(pipeline, "validation"):
+            value = learner.score(pipeline)
     return Learnt(pipeline, value, rows, best, trials)
 
 

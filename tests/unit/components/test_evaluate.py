@@ -202,6 +202,20 @@ def test_test_rows_of_one_class_give_no_verdict(platform: Platform, binary: Trai
         evaluated(binary.named(), str(tmp_path / "table.parquet"), binary.model, tmp_path)
 
 
+def test_a_challenger_that_cannot_answer_the_test_rows_is_named(platform: Platform, tmp_path: Path) -> None:
+    plain = {"numeric": "passthrough", "categorical": "ordinal"}
+    candidates = {"counts": {"estimator": "sklearn.naive_bayes.CategoricalNB", "preprocessing": plain}}
+    usecase = small.usecase(train__candidates=candidates, train__max_trials=1, features={"numeric": ["y"]}, evaluate__slices=[])
+    columns = small.columns()
+    columns["y"] = np.where(columns["split"] == "test", 7.0, columns["answer"])  # a category that training never saw
+    table, model = small.written(tmp_path / "table.parquet", columns), str(tmp_path / "model")
+    fit(Run("train", usecase), table, model, str(tmp_path / "trials.html"))
+
+    sentence = r"^CategoricalNB cannot answer the test rows: IndexError: index 7 is out of bounds .*: correct train\.candidates$"
+    with pytest.raises(UserError, match=sentence):
+        evaluated(usecase, table, model, tmp_path)
+
+
 def test_what_is_written_is_finite_and_the_golden_rows_have_holes_and_answers(platform: Platform, trained: Trained, tmp_path: Path) -> None:
     run, verdict = evaluated(trained.named(), trained.table, trained.model, tmp_path)
 
