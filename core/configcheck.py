@@ -28,7 +28,7 @@ def check(document: dict[str, Any]) -> tuple[UseCase | None, list[Problem]]:
     try:
         usecase = UseCase.model_validate(document)
     except ValidationError as error:
-        return None, [Problem(_place(item["loc"]), _sentence(item)) for item in error.errors()]
+        return None, _problems(document, error)
     found = list(_contradictions(usecase))
     return (None if found else usecase), found
 
@@ -46,7 +46,7 @@ def check_draft(document: dict[str, Any]) -> tuple[UseCase | None, list[Problem]
     try:
         draft = Draft.model_validate(document)
     except ValidationError as error:
-        return None, [Problem(_place(item["loc"]), _sentence(item)) for item in error.errors()]
+        return None, _problems(document, error)
     nothing = Contract.model_construct(columns={})
     return UseCase.model_construct(**dict(draft), contract=dict.fromkeys(draft.sources, nothing)), []
 
@@ -57,6 +57,34 @@ def check_serving(document: dict[str, Any]) -> tuple[Serving | None, list[Proble
         return Serving.model_validate(document.get("serving", {})), []
     except ValidationError as error:
         return None, [Problem(("serving", *item["loc"]), _sentence(item)) for item in error.errors()]
+
+
+def _problems(document: dict[str, Any], error: ValidationError) -> list[Problem]:
+    """Return one problem for each place.
+
+    Of a value that may have several types, pydantic reports each; of a list with wrong items also that it is too short.
+    """
+    found: list[tuple[tuple[str | int, ...], ErrorDetails]] = []
+    for item in error.errors():
+        path = _place(item["loc"])
+        if item["type"] == "too_short" and len(item["input"]) > item["ctx"]["actual_length"]:
+            continue
+        is_type = len(path) > 1 and item["type"] != "missing" and _at(document, path[:-1]) is item["input"]
+        if is_type and found and found[-1][0] == path[:-1]:
+            found[-1][1]["msg"] += f" or {item['msg'].removeprefix('Input should be ')}"
+        else:
+            found.append((path[:-1] if is_type else path, item))
+    return [Problem(path, _sentence(item)) for path, item in found]
+
+
+def _at(document: Any, path: tuple[str | int, ...]) -> Any:
+    """Return a part of the document, Ellipsis if there is none."""
+    for part in path:
+        try:
+            document = document[part]
+        except (LookupError, TypeError):
+            return ...
+    return document
 
 
 def _place(location: tuple[str | int, ...]) -> tuple[str | int, ...]:

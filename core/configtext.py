@@ -4,11 +4,10 @@ This text is the pipeline's only parameter, so that every step reads what the fi
 A text that is too long for a parameter travels with the code instead: the parameter then names the file and its digest.
 """
 
-import difflib
 import functools
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import yaml
@@ -16,10 +15,12 @@ import yaml
 from core import configyaml
 from core.config import UseCase
 from core.configcheck import Problem, check
+from core.confighint import hint
 from core.errors import UserError
 from core.featurecode import FOLDER
 
 LIMIT = 65_536  # bytes in JSON: a parameter is part of a command's argument, and Linux allows 131,072 for one
+SHOWN = 32  # characters of an override's value in a message
 LONG = "# too long for a parameter"
 OVERRIDES = "--- # overrides of this run (--set)\n"
 
@@ -31,15 +32,25 @@ class Text(NamedTuple):
         file: Where it was written, relative to the checkout.
         root: The tree of the file's document, which knows the lines.
         document: The file's document with the overrides applied.
+        overrides: Those that are applied, by the place that each changes.
     """
 
     file: str
     root: yaml.MappingNode
     document: dict[str, Any]
+    overrides: dict[tuple[str, ...], str]
 
     def where(self, path: tuple[str | int, ...]) -> str:
-        """Return the file and line of a part of the document."""
+        """Return the override that says a part of the document, or else its file and line."""
+        for place, override in reversed(self.overrides.items()):
+            if path[: len(place)] == place:
+                return _set(override)
         return f"{self.file} line {configyaml.line(self.root, path)}"
+
+    def cause(self, path: tuple[str | int, ...]) -> str:
+        """Return the override or the line that a problem of this part comes from; an override may change what is below it."""
+        below = [override for place, override in self.overrides.items() if place[: len(path)] == path]
+        return _set(below[-1]) if below else self.where(path)
 
     def override(self, overrides: Iterable[str]) -> None:
         """Change the document for one run.
@@ -48,7 +59,7 @@ class Text(NamedTuple):
             UserError: An override has no place in it, or is not YAML.
         """
         for override in overrides:
-            _apply(self.document, override)
+            self.overrides[_apply(self.document, override)] = override
 
 
 def parse(config: str) -> UseCase:
@@ -130,17 +141,20 @@ def read(text: str, file: str = "") -> Text:
     file = file or f"usecases/{document.get('name', '')}/config.yaml"
     if len(documents) > 1:
         raise UserError(f"{file} line {documents[1][0].start_mark.line + 1}: a second document: a config is one, remove the line `---`")
-    return Text(file, root, document)
+    return Text(file, root, document, {})
 
 
 def where(usecase: UseCase, path: tuple[str | int, ...]) -> str:
-    """Return the file and line where a use case says something."""
+    """Return the override, or the file and line, where a use case says something."""
     return _whole(usecase.text).where(path) if usecase.text else f"usecases/{usecase.name}/config.yaml"
 
 
 def refusal(text: Text, problems: list[Problem]) -> UserError:
     """Return the error that lists what is wrong, one line for each problem. A problem without a path names a file of its own."""
-    lines = (f"{text.where(p.path)}: {'.'.join(map(str, p.path))}: {_hint(p)}" if p.path else p.message for p in problems)
+    lines = []
+    for problem in problems:
+        part = [] if problem.path in text.overrides else [".".join(map(str, problem.path))]
+        lines.append(": ".join([text.cause(problem.path), *part, hint(problem)]) if problem.path else problem.message)
     return UserError("\n".join(lines))
 
 
@@ -162,7 +176,14 @@ def _overridden(written: str, overrides: str) -> Text:
     return text
 
 
-def _apply(document: dict[str, Any], override: str) -> None:
+def _set(override: str) -> str:
+    """Write an override as on the command line, without a value that is long."""
+    key, _, value = override.partition("=")
+    return f"--set {key}={value if len(value) <= SHOWN else '...'}"
+
+
+def _apply(document: dict[str, Any], override: str) -> tuple[str, ...]:
+    """Change a document, and return the place of the change."""
     path, equals, text = override.partition("=")
     *parents, last = path.split(".")
     if not equals or not last:
@@ -176,41 +197,7 @@ def _apply(document: dict[str, Any], override: str) -> None:
         parent[last] = configyaml.value(text)
     except (yaml.YAMLError, UnicodeError) as error:
         raise UserError(f"--set {override}: not valid YAML: {getattr(error, 'problem', None) or 'a control character'}") from error
-
-
-def _hint(problem: Problem) -> str:
-    """Suggest the key that was meant, if one is similar."""
-    if not problem.message.startswith("unknown key"):
-        return problem.message
-    close = difflib.get_close_matches(str(problem.path[-1]), sorted(_keys(problem.path[:-1])), n=1)
-    return f"{problem.message} (did you mean {close[0]}?)" if close else problem.message
-
-
-def _keys(path: tuple[str | int, ...]) -> set[str]:
-    """Return the keys that are allowed at a place of the document."""
-    schema = UseCase.model_json_schema()
-    nodes = list(_resolved(schema, schema))
-    for part in path:
-        below = [
-            child
-            for node in nodes
-            for child in (
-                *(node.get("items"), node.get("additionalProperties"), node.get("properties", {}).get(part)),
-                *node.get("patternProperties", {}).values(),
-            )
-            if isinstance(child, dict)
-        ]
-        nodes = [each for child in below for each in _resolved(child, schema)]
-    return {name for node in nodes for name in node.get("properties", {})}
-
-
-def _resolved(node: dict[str, Any], schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Follow a reference of a JSON schema, and yield each of the alternatives."""
-    if "$ref" in node:
-        node = schema["$defs"][node["$ref"].rpartition("/")[2]]
-    yield node
-    for option in (*node.get("anyOf", ()), *node.get("oneOf", ())):
-        yield from _resolved(option, schema)
+    return (*parents, last)
 
 
 def _digest(text: str) -> str:

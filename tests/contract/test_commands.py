@@ -61,7 +61,7 @@ def test_a_cluster_that_does_not_answer_is_told_at_once_with_its_address(tmp_pat
 def test_a_wrong_config_is_told_before_the_cluster_is_asked(tmp_path: Path) -> None:
     refused = mlops("submit", "wine", "--job", "--set", "train.max_trials=0", KUBECONFIG=str(tmp_path / "none"))
 
-    assert refused.stderr.startswith("error: usecases/wine/config.yaml line ")
+    assert refused.stderr.startswith("error: --set train.max_trials=0: ")
 
 
 @pytest.mark.parametrize("arguments", [pytest.param((), id="neither"), pytest.param(("3", "--resume"), id="both")])

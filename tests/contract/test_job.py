@@ -1,7 +1,6 @@
 """The compiled pipeline as a pod runs it: `python -m local.job FOLDER`; and what the runner leaves to Kubeflow."""
 
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -142,7 +141,7 @@ def test_a_config_that_is_wrong_in_a_pod_is_one_line(tmp_path: Path) -> None:
     out, err = process.communicate(timeout=120)
 
     assert (process.returncode, err) == (1, "")
-    assert re.match(r"error: usecases/wine/config\.yaml line \d+: train\.max_trials: ", out)
+    assert out.startswith("error: --set train.max_trials=0: ")
 
 
 def test_a_pod_whose_image_has_other_code_runs_nothing(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The wine use case with other contracts: a broken rule is then shown with the line of the real config."""
+"""The wine use case with other contracts, as overrides: a broken rule is then shown with the override."""
 
 from __future__ import annotations
 
@@ -9,11 +9,8 @@ import pytest
 
 from components.validate.contract import validate
 from core.errors import UserError
-from core.featurecode import FOLDER
 from core.tracking import Run
 from tests.unit import small
-
-CONFIG = (FOLDER / "wine" / "config.yaml").read_text().splitlines()
 
 
 class Accepting(Run):
@@ -58,13 +55,4 @@ def refused(run: Run, data: dict[str, Any], folder: Path) -> list[str]:
     return str(found.value).splitlines()
 
 
-def line(*texts: str) -> int:
-    """The line of the config where these texts follow each other."""
-    found = 0
-    for text in texts:
-        found = next(number for number, each in enumerate(CONFIG, 1) if number > found and each.strip().startswith(text))
-    return found
-
-
-TABLE = f"(usecases/wine/config.yaml line {line('contract:', 'wine:')})"  # of what the real config does not say
-HUE = f"(usecases/wine/config.yaml line {line('contract:', 'hue:')})"
+CONTRACT = "(--set contract.wine=...)"  # where these contracts are said

@@ -15,7 +15,7 @@ from components.validate.drift import LEAST, change
 from core.tracking import Run, end, parent
 from tests.unit import small
 from tests.unit.components.test_profile import of, seen
-from tests.unit.contracts import HUE, TABLE, checked, run_of
+from tests.unit.contracts import CONTRACT, checked, run_of
 
 RANDOM = np.random.default_rng(0)
 NORMAL = RANDOM.normal(size=4000)
@@ -153,14 +153,15 @@ def test_a_drift_beyond_its_limit_is_told(tmp_path: Path, before: Any, now: Any,
     limit = next(iter(drift.values()), 0)
     assert len(found) == bool(said)
     assert all(text.startswith(f"bad data: wine.hue: {said} against the last run that succeeded, the contract allows {limit}") for text in found)
-    assert all(text.endswith(HUE) for text in found)
+    assert all(text.endswith(CONTRACT) for text in found)
 
 
 def test_a_limit_of_the_table_holds_for_columns_without_one_of_their_own(tmp_path: Path) -> None:
     limits = {"drift": {"variation": 0.2}}
 
     assert after(tmp_path, A, B, limits) == [
-        f"bad data: wine.hue: a share of 0.30 of the rows went to other values against the last run that succeeded, the contract allows 0.2 {TABLE}"
+        "bad data: wine.hue: a share of 0.30 of the rows went to other values "
+        f"against the last run that succeeded, the contract allows 0.2 {CONTRACT}"
     ]
     assert after(tmp_path, A, B, limits, drift={}) == []
     assert after(tmp_path, A, B, limits, drift={"variation": 0.4}) == []

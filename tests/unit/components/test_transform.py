@@ -140,7 +140,7 @@ def test_a_column_without_nulls_has_the_type_of_one_with_nulls(tmp_path: Path) -
         pytest.param(
             {"features__numeric": [*NUMBERS, "sugar"], "target": "grape"},
             {},
-            "usecases/wine/config.yaml line 5: target: features() makes no column grape",
+            '--set target="grape": target: features() makes no column grape',
             id="missing columns",
         ),
         pytest.param(

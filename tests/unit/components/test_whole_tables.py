@@ -16,7 +16,7 @@ from components.validate.contract import validate
 from core.errors import UserError
 from core.tracking import Run, end, parent
 from tests.unit import small
-from tests.unit.contracts import TABLE, checked, refused, run_of
+from tests.unit.contracts import CONTRACT, checked, refused, run_of
 
 NUMBER, TEXT = {"type": "integer", "nulls": 1}, {"type": "string", "nulls": 1}
 
@@ -89,7 +89,7 @@ def test_the_newest_row_must_be_fresh(tmp_path: Path, age: timedelta, said: str,
     found = checked(run, {"at": [newest - timedelta(days=9), newest, None]}, tmp_path)
 
     assert len(found) == bool(said)
-    assert all(line.startswith("bad data: wine.at: the newest is ") and f"{said} {TABLE}" in line for line in found)
+    assert all(line.startswith("bad data: wine.at: the newest is ") and f"{said} {CONTRACT}" in line for line in found)
 
 
 def test_a_table_without_a_time_is_not_fresh(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_table_without_a_time_is_not_fresh(tmp_path: Path) -> None:
 
     found = refused(run, {"at": pa.array([None], pa.timestamp("us"))}, tmp_path)
 
-    assert found == [f"bad data: wine.at: there is no time, so its freshness is not known {TABLE}"]
+    assert found == [f"bad data: wine.at: there is no time, so its freshness is not known {CONTRACT}"]
 
 
 def test_freshness_is_measured_when_the_pipeline_run_began_however_late_the_step_is_tried(tmp_path: Path, platform: Any, run_id: str) -> None:
@@ -129,7 +129,7 @@ def test_records_that_could_not_be_read_are_counted(tmp_path: Path, share: float
 
     found = checked(run, {"hue": list(range(8))}, tmp_path)
 
-    assert found == ([f"bad data: wine: {said} (such as t/0/1, no JSON) {TABLE}"] if said else [])
+    assert found == ([f"bad data: wine: {said} (such as t/0/1, no JSON) {CONTRACT}"] if said else [])
     assert not said or json.loads(run.artifacts["violations.json"])[0]["examples"][1]["record"] == "<b>"
     assert "<td><b>" not in (tmp_path / "page.html").read_text()
 

@@ -42,39 +42,40 @@ def line(text: str, name: str = "wine") -> int:
 
 
 @pytest.mark.parametrize(
-    ("override", "place", "sentence"),
+    ("override", "sentence"),
     [
         pytest.param(
             "train.max_trails=3",
-            line("train:"),
-            "train.max_trails: unknown key: remove it or correct its spelling (did you mean max_trials?)",
+            "unknown key: remove it or correct its spelling (did you mean max_trials?)",
             id="hint",
         ),
-        pytest.param("features.text=[hue]", line("features:"), "features.text: unknown key: remove it or correct its spelling", id="other place"),
+        pytest.param("features.text=[hue]", "unknown key: remove it or correct its spelling", id="other place"),
         pytest.param(
             "train.candidates.random-forest.serch={}",
-            line("  random-forest:"),
-            "serch: unknown key: remove it or correct its spelling (did you mean search?)",
+            "unknown key: remove it or correct its spelling (did you mean search?)",
             id="hint deep down",
         ),
-        pytest.param("train.zzzzz=3", line("train:"), "train.zzzzz: unknown key: remove it or correct its spelling", id="nothing close"),
+        pytest.param("train.zzzzz=3", "unknown key: remove it or correct its spelling", id="nothing close"),
+        pytest.param("train.max_trials=0", "Input should be greater than or equal to 1 (found 0)", id="value"),
+        pytest.param("features.numeric=[alcohol, sugar]", "features.numeric.1: features() makes no column sugar", id="column"),
+        pytest.param("contract.wine.columns.hue.type=float", "Input should be 'integer', 'number'", id="type"),
+        pytest.param("train.candidates.random-forest.search.max_depth={}", "write exactly one of int", id="search space"),
+        pytest.param("split.train=0.9", "split: train and validation leave no test rows", id="above the key"),
         pytest.param(
-            "train.max_trials=0", line("  max_trials:"), "train.max_trials: Input should be greater than or equal to 1 (found 0)", id="value"
+            "positive=[a]",
+            "Input should be a valid boolean or a valid integer or a valid number or a valid string",
+            id="one of several types",
         ),
-        pytest.param("features.numeric=[alcohol, sugar]", line("  numeric:"), "features.numeric.1: features() makes no column sugar", id="column"),
-        pytest.param(
-            "contract.wine.columns.hue.type=float", line("  hue:"), "contract.wine.columns.hue.type: Input should be 'integer', 'number'", id="type"
-        ),
-        pytest.param("train.candidates.random-forest.search.max_depth={}", line("  max_depth:"), "write exactly one of int", id="search space"),
-        pytest.param("target=", line("target:"), "target: Input should be a valid string (found None)", id="nothing given"),
+        pytest.param("contract.wine.columns.hue.values=[[1]]", "hue.values.0: Input should be a valid number or a valid string", id="item of a list"),
+        pytest.param("target=", "Input should be a valid string (found None)", id="nothing given"),
     ],
 )
-def test_a_problem_is_shown_with_file_line_and_cure(override: str, place: int, sentence: str) -> None:
+def test_a_problem_of_an_override_is_shown_with_it_and_the_cure(override: str, sentence: str) -> None:
     with pytest.raises(UserError) as refused:
         load("wine", [override])
 
     (shown,) = str(refused.value).splitlines()
-    assert shown.startswith(f"usecases/wine/config.yaml line {place}: ")
+    assert shown.startswith(f"--set {override}: ")
     assert sentence in shown
     assert "(did you mean" in sentence or "(did you mean" not in shown
 
@@ -83,7 +84,7 @@ def test_several_problems_are_several_lines() -> None:
     with pytest.raises(UserError) as refused:
         load("wine", ["metric=mae", "split.by=time"])
 
-    assert [each.split(":")[1].strip() for each in str(refused.value).splitlines()] == ["split", "metric"]
+    assert [each.split(":")[0] for each in str(refused.value).splitlines()] == ["--set split.by=time", "--set metric=mae"]
 
 
 def test_an_override_holds_for_one_run() -> None:
@@ -130,6 +131,13 @@ def test_an_unknown_use_case_is_answered_with_the_known_ones() -> None:
 def test_a_part_of_the_config_is_found_on_its_line() -> None:
     assert where(load("wine"), ("contract", "wine", "columns", "hue", "min")) == f"usecases/wine/config.yaml line {line('  hue:')}"
     assert where(load("flights"), ("contract", "flights", "unique", 0)) == f"usecases/flights/config.yaml line {line('  unique:', 'flights')}"
+
+
+def test_a_part_that_an_override_says_is_found_there() -> None:
+    usecase, hue = load("wine", ["contract.wine.columns.hue.min=0.1"]), ("contract", "wine", "columns", "hue")
+
+    assert where(usecase, (*hue, "min")) == "--set contract.wine.columns.hue.min=0.1"
+    assert where(usecase, (*hue, "max")) == f"usecases/wine/config.yaml line {line('  hue:')}"
 
 
 def test_the_schema_beside_the_use_cases_is_what_mlops_prints() -> None:

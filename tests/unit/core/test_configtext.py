@@ -115,10 +115,14 @@ def test_the_parameter_is_the_file_and_then_the_overrides(name: str) -> None:
 
 
 def test_steps_name_file_and_line_of_a_problem() -> None:
-    line = WINE.splitlines().index("metric: log_loss") + 1
+    line, trials = (WINE.splitlines().index(text) + 1 for text in ("metric: log_loss", "  max_trials: 4"))
+
+    wrong = WINE.replace("metric: log_loss", "metric: mae").replace("  max_trials: 4", "  max_trails: 4")
 
     with pytest.raises(UserError, match=rf"^usecases/wine/config.yaml line {line}: metric: mae does not measure"):
-        parse(WINE.replace("metric: log_loss", "metric: mae"))
+        parse(parameter("wine", wrong.replace("max_trails", "max_trials"), ["train.seed=4"]))
+    with pytest.raises(UserError, match=rf"^usecases/wine/config.yaml line {trials}: train.max_trails: unknown key"):
+        parse(wrong)
 
 
 def test_values_of_the_estimator_arrive_as_written() -> None:
