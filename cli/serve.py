@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from cli.options import Namespace, Usecase, Version
-from core.errors import UserError
+from core.errors import UserError, shown
 
 
 def deploy(
@@ -24,7 +24,7 @@ def deploy(
     from components.deploy import commands
 
     _find_platform()
-    print(commands.resume(usecase) if version is None else commands.deploy(usecase, version, reason))
+    _say(commands.resume(usecase) if version is None else commands.deploy(usecase, version, reason))
 
 
 def rollback(
@@ -39,7 +39,7 @@ def rollback(
     from components.deploy import commands
 
     _find_platform()
-    print(commands.rollback(usecase, version, reason))
+    _say(commands.rollback(usecase, version, reason))
 
 
 def history(usecase: Usecase, namespace: Namespace = None) -> None:
@@ -49,7 +49,7 @@ def history(usecase: Usecase, namespace: Namespace = None) -> None:
     from components.deploy import commands
 
     _find_platform()
-    print("\n".join(commands.history(usecase)))
+    _say("\n".join(commands.history(usecase)))
 
 
 def status(
@@ -66,10 +66,10 @@ def status(
 
     if usecase:
         _find_platform()
-        print(commands.status(usecase))
+        _say(commands.status(usecase))
     elif _show_servers():
         for name in names():
-            print("; ".join(filter(None, [commands.status(name), unfinished(name)])))
+            _say("; ".join(filter(None, [commands.status(name), unfinished(name)])))
 
 
 def _reason(reason: str) -> list[str]:
@@ -104,5 +104,5 @@ def _start(namespace: str, arguments: list[str]) -> None:
     sys.exit(run(namespace, f"{usecase}-{command}", ["python", "-m", "components.deploy", *arguments], say=_say))
 
 
-def _say(line: str) -> None:
-    print(line, flush=True)
+def _say(text: str) -> None:
+    print(shown(text), flush=True)

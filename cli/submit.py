@@ -11,7 +11,7 @@ from rich.console import Console
 from cli.revision import revision
 from core.config import UseCase
 from core.configfile import load
-from core.errors import UserError
+from core.errors import UserError, shown
 from core.featurecode import code_digest
 
 REPOSITORY = "localhost/kubeflow-mlops-template"
@@ -98,5 +98,11 @@ def submit_job(name: str, overrides: list[str], image: str | None, namespace: st
         files = {package.name: package.read_text(), "config.yaml": usecase.text, "code.sha256": code_digest(name)}
     command = ["python", "-m", "local.job", FOLDER]
     return run(
-        namespace, f"{name}-training", command, files=files, image=image, spark=usecase.spark is not None, say=lambda line: print(line, flush=True)
+        namespace,
+        f"{name}-training",
+        command,
+        files=files,
+        image=image,
+        spark=usecase.spark is not None,
+        say=lambda line: print(shown(line), flush=True),
     )

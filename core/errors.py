@@ -24,7 +24,12 @@ ADDRESS = re.compile(r"""(?:https?|s3)://[^\s"'<>]+""")
 def shown(text: str) -> str:
     r"""Return text for a terminal, a log, a page or MLflow: control characters are escaped, as `\x1b`, and passwords in addresses masked."""
     masked = ADDRESS.sub(lambda found: QUERY.sub(r"\1***", found[0]), CONNINFO.sub(r"\1***", USER.sub("***@", text)))
-    return ODD.sub(lambda sign: ascii(sign[0])[1:-1], masked)
+    return escaped(masked)
+
+
+def escaped(text: str) -> str:
+    r"""Return text whose control characters are escaped, as `\x1b`."""
+    return ODD.sub(lambda sign: ascii(sign[0])[1:-1], text)
 
 
 def show_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -4,6 +4,8 @@ import logging
 import traceback
 from collections.abc import Mapping
 
+from core.errors import escaped
+
 MESSAGE_LIMIT = 1000  # characters
 
 logger = logging.getLogger(__name__)
@@ -13,7 +15,7 @@ class RequestError(Exception):
     """A request that gets no prediction: the status, and one sentence that its sender can act on."""
 
     def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
-        message = message if len(message) <= MESSAGE_LIMIT else f"{message[:MESSAGE_LIMIT]}..."  # it may quote what was sent
+        message = escaped(message[:MESSAGE_LIMIT]) + ("..." if len(message) > MESSAGE_LIMIT else "")  # it may quote what was sent
         super().__init__(message)
         self.status = status
         self.message = message

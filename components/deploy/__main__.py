@@ -4,23 +4,23 @@ import argparse
 import sys
 
 from components.deploy import commands
-from core.errors import UserError
+from core.errors import UserError, shown
 from core.signals import heed_sigterm
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Run one command; 1 when it could not be done."""
     parser = argparse.ArgumentParser(prog="python -m components.deploy", description="What serves a use case, what did, and another version instead.")
     parser.add_argument("command", choices=("deploy", "resume", "rollback", "history", "status"))
     parser.add_argument("usecase")
     parser.add_argument("version", nargs="?", help="required by deploy; rollback takes the champion before the present one by default")
     parser.add_argument("--reason", default="", help="why, for the history")
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     if given.command == "deploy" and not given.version:
         parser.error("deploy needs a version")
     heed_sigterm()
     try:
-        print(_run(given))
+        print(shown(_run(given)))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

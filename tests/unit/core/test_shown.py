@@ -5,20 +5,26 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from cli import serve
+from components.deploy import __main__ as operator
+from core import registry
 from core.errors import UserError, shown
 from core.mlflow_api import call
 from core.postgresql import address
 from core.reports import render
 from core.storage import client
 from local.display import Display, tail
+from local.platform import Platform
 from local.runner import Step
 from serving.page import _table
 from tests.unit import small
+from tests.unit.models import version
 
 ATTACK = "\x1b[2J\x1b]0;pwned\x07 \u202eabc \x9b \udc80"
 ESCAPED = r"\x1b[2J\x1b]0;pwned\x07 \u202eabc \x9b \udc80"
@@ -56,6 +62,26 @@ def test_terminal_page_and_log_escape_control_characters(tmp_path: Path) -> None
     for page in pages:
         assert r"\x1b[2J" in page
         assert not set(page) & set("\x1b\x07\u202e\x9b")
+
+
+def from_this_machine(name: str) -> None:
+    serve.history(name)
+
+
+def from_a_pod(name: str) -> None:
+    operator.main(["history", name])
+
+
+@pytest.mark.parametrize("history", [from_this_machine, from_a_pod])
+def test_the_history_shows_the_reasons_of_mlflow_escaped(
+    platform: Platform, capsys: pytest.CaptureFixture[str], history: Callable[[str], None]
+) -> None:
+    name = small.usecase().name
+    registry.promote(version(name, "sha256:ab"), ATTACK[:-2])
+
+    history(name)
+
+    assert capsys.readouterr().out.splitlines()[1].endswith(ESCAPED.removesuffix(r" \udc80"))
 
 
 def test_an_unexpected_error_of_a_step_is_logged_escaped() -> None:

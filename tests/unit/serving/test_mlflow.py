@@ -57,6 +57,7 @@ MALFORMED = [
     pytest.param({}, "send exactly one of dataframe_split", id="nothing"),
     pytest.param({"instances": [ROW], "inputs": [ROW]}, "send exactly one of dataframe_split", id="two forms"),
     pytest.param({"instances": [ROW], "columns": []}, "columns is unknown", id="unknown key"),
+    pytest.param({"instances": [ROW], "\x9b2J\u202e": []}, r"\x9b2J\u202e is unknown", id="control characters"),
     pytest.param({"dataframe_split": {"data": [[1]]}}, "dataframe_split has to be", id="split without columns"),
     pytest.param({"dataframe_split": {"columns": [1], "data": [[1]]}}, "columns has to be a list of names", id="column names that are numbers"),
     pytest.param({"dataframe_split": {"columns": list(ROW), "data": [[1, 2, 3, "a"], [1, 2, 3]]}}, "row 1: 3 values for 4 columns", id="short row"),
