@@ -15,11 +15,16 @@ from core.processes import Process
 TAG_LIMIT = 5000  # characters of a tag's value that every MLflow store takes
 SECONDS = 20.0  # that a server may be silent before the first call
 START_SECONDS = 300.0  # that the laptop's server may take to start beside the first steps, as long as its process lives
+FULL = ("database or disk is full", "No space left on device")  # in the words of SQLite and PostgreSQL
 SERVER = "MLOPS_MLFLOW_SERVER"  # the laptop's server: its address, and pid and creation time of its process
 
 
 class NotFound(Exception):
     """What was asked for is not there."""
+
+
+class AlreadyExists(UserError):
+    """What was to be made is there."""
 
 
 def call(method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -91,7 +96,10 @@ def _send(method: str, path: str, **request: Any) -> requests.Response:
         raise _no_mlflow(f"does not know {path}")
     if answer.status_code in (requests.codes.unauthorized, requests.codes.forbidden):
         raise UserError(f"MLflow at {uri()} refuses access: correct MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD")
-    raise UserError(f"MLflow at {uri()} refuses {path}: {message}")
+    if any(words in answer.text for words in FULL):
+        raise UserError(f"the disk of MLflow's database is full ({uri()}): make room there, then run again")
+    kind = AlreadyExists if code == "RESOURCE_ALREADY_EXISTS" else UserError
+    raise kind(f"MLflow at {uri()} refuses {path}: {message}")
 
 
 def _refusal(answer: requests.Response) -> tuple[str, str]:

@@ -21,7 +21,7 @@ import psutil
 from core.config import UseCase
 from core.configtext import parse
 from core.errors import UserError, show_traceback, shown
-from core.mlflow_api import TAG_LIMIT, NotFound, call, get_artifact, put_artifact
+from core.mlflow_api import TAG_LIMIT, AlreadyExists, NotFound, call, get_artifact, put_artifact
 from core.signals import heed_sigterm, no_orphan
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
@@ -254,7 +254,7 @@ def _experiment(name: str) -> str:
         except NotFound:
             try:
                 return str(call("POST", "experiments/create", {"name": name})["experiment_id"])
-            except UserError:  # another run made it in between
+            except AlreadyExists:  # another run made it in between
                 continue
     raise UserError(f"MLflow has no experiment {name} and lets none be made: look whether it is among the deleted ones, and restore it")
 

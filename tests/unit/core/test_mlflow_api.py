@@ -1,6 +1,7 @@
 """Waiting for MLflow: the laptop's own server as long as its process lives, another one for some seconds. And what is not MLflow."""
 
 import http.server
+import json
 import os
 import threading
 import time
@@ -9,9 +10,10 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from core import mlflow_api, registry
+from core import mlflow_api, registry, tracking
 from core.errors import UserError
 from core.processes import free_port
+from tests.unit import small
 
 
 @pytest.fixture
@@ -101,4 +103,34 @@ def test_a_server_that_waits_for_its_storage_is_not_called_away(monkeypatch: pyt
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
         with pytest.raises(UserError, match=r"runs, but did not answer .*http://127\.0\.0\.1:9"):
             mlflow_api.call("GET", "runs/get", {})
+        server.shutdown()
+
+
+class Full(Answer):
+    """What MLflow answered when the disk of its SQLite file was full; it has no experiment yet."""
+
+    def do_GET(self) -> None:
+        found = self.path == "/health"
+        self._send(200 if found else 404, b"" if found else b'{"error_code": "RESOURCE_DOES_NOT_EXIST"}')
+
+    def do_POST(self) -> None:
+        flushed = "(raised as a result of Query-invoked autoflush)\n(sqlite3.OperationalError) database or disk is full\n[SQL: INSERT"
+        self._send(503, json.dumps({"error_code": "TEMPORARILY_UNAVAILABLE", "message": flushed}).encode())
+
+    def _send(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def test_a_full_disk_of_mlflow_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Full) as server:
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        monkeypatch.setenv("KFP_RUN_ID", "a-run")
+
+        for write in (lambda: tracking.parent(small.usecase()), lambda: mlflow_api.call("POST", "runs/create", {})):
+            with pytest.raises(UserError, match=f"^the disk of MLflow's database is full \\({address}\\): make room"):
+                write()
         server.shutdown()
