@@ -118,7 +118,8 @@ def columns(connection: duckdb.DuckDBPyConnection, path: str | Path) -> dict[str
 
 def view_columns(connection: duckdb.DuckDBPyConnection, name: str) -> dict[str, str]:
     """Return the columns of a view or table and DuckDB's types of them."""
-    return {row[0]: row[1] for row in connection.execute(f"DESCRIBE {identifier(name)}").fetchall()}
+    query = "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ? ORDER BY column_index"  # DESCRIBE plans the view anew
+    return dict(connection.execute(query, [name]).fetchall())
 
 
 def inputs(usecase: UseCase) -> tuple[Input, ...]:

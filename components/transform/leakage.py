@@ -6,14 +6,13 @@ from typing import Any
 
 import duckdb
 
+from components.transform.suspects import MANY, suspects
 from core.config import UseCase
 from core.errors import UserError
 from core.keys import unit_columns
 from core.tables import identifier, path_literal
 
-SAMPLE = 20_000  # rows: a feature that gives the answer gives it in any of them
 PER_VALUE = 10  # rows a value, on average, from which on a feature that never errs is no accident
-MANY = 1000  # rows, from which on a threshold that never errs is no accident
 DRAWN = 200_000  # rows among which equal ones are looked for
 EXACT = 1 - 1e-12  # of a correlation
 
@@ -25,8 +24,7 @@ def refuse_leakage(usecase: UseCase, connection: duckdb.DuckDBPyConnection, path
         UserError: One of both.
     """
     connection.execute(f"CREATE OR REPLACE TEMP VIEW split_table AS FROM read_parquet({path_literal(path)})")
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE first_rows AS FROM split_table LIMIT {SAMPLE}")
-    for sentence in [*_shared(usecase, connection), *_answers(usecase, connection)]:
+    for sentence in [*_shared(usecase, connection), *_answers(usecase, connection, path)]:
         raise UserError(sentence)
 
 
@@ -66,37 +64,35 @@ def _shared(usecase: UseCase, connection: duckdb.DuckDBPyConnection) -> Iterator
         )
 
 
-def _answers(usecase: UseCase, connection: duckdb.DuckDBPyConnection) -> Iterator[str]:
-    """Yield each feature from which alone the target follows: a sample clears nearly all of them."""
-    one_class = _ask(connection, f"SELECT count(DISTINCT {identifier(usecase.target)}) FROM first_rows")[0] == 1  # noqa: S608
-    for name in usecase.features.names:
-        if one_class or any(_ways(usecase, connection, name, "first_rows")):
-            for how in filter(None, _ways(usecase, connection, name, "split_table")):
-                yield f"feature {name} {how}: the model would see the answer: remove it from features"
-                break
+def _answers(usecase: UseCase, connection: duckdb.DuckDBPyConnection, path: Path) -> Iterator[str]:
+    """Yield each feature from which alone the target follows."""
+    for name in suspects(usecase, path):
+        for how in _ways(usecase, connection, name):
+            yield f"feature {name} {how}: the model would see the answer: remove it from features"
+            break
 
 
-def _ways(usecase: UseCase, connection: duckdb.DuckDBPyConnection, name: str, table: str) -> Iterator[str]:
+def _ways(usecase: UseCase, connection: duckdb.DuckDBPyConnection, name: str) -> Iterator[str]:
     """Yield how a feature gives the answer in every row, if it does."""
     feature, target, numeric = identifier(name), identifier(usecase.target), name in usecase.features.numeric
-    if _ask(connection, f"SELECT bool_and({feature}::VARCHAR IS NOT DISTINCT FROM {target}::VARCHAR) FROM {table}")[0]:  # noqa: S608
+    if _ask(connection, f"SELECT bool_and({feature}::VARCHAR IS NOT DISTINCT FROM {target}::VARCHAR) FROM split_table")[0]:  # noqa: S608
         yield f"is equal to the target {usecase.target} in every row"
     if usecase.task == "regression":
-        if numeric and _ask(connection, f"SELECT coalesce(abs(corr({feature}::DOUBLE, {target}::DOUBLE)), 0) FROM {table}")[0] > EXACT:  # noqa: S608
+        correlation = f"corr(nullif({feature}::DOUBLE, 'nan'), {target}::DOUBLE)"
+        if numeric and _ask(connection, f"SELECT coalesce(abs({correlation}), 0) FROM split_table")[0] > EXACT:  # noqa: S608
             yield f"is the target {usecase.target} on another scale in every row"
-    elif numeric and _separates(connection, feature, target, table):
+    elif numeric and _separates(connection, feature, target):
         yield f"tells the values of {usecase.target} apart by a threshold in every row"
-    each = f"SELECT count(*) AS rows, min({target}) = max({target}) AS pure FROM {table} GROUP BY {feature}"  # noqa: S608
+    each = f"SELECT count(*) AS rows, min({target}) = max({target}) AS pure FROM split_table GROUP BY {feature}"  # noqa: S608
     values, rows, pure = _ask(connection, f"SELECT count(*), sum(rows), bool_and(pure) FROM ({each})")  # noqa: S608
-    enough = values < rows if table == "first_rows" else PER_VALUE * values <= rows
-    if pure and enough:
+    if pure and PER_VALUE * values <= rows:
         yield f"has {values:,} values in {rows:,} rows, and each of them comes with one value of {usecase.target}"
 
 
-def _separates(connection: duckdb.DuckDBPyConnection, feature: str, target: str, table: str) -> bool:
+def _separates(connection: duckdb.DuckDBPyConnection, feature: str, target: str) -> bool:
     """Tell whether the classes lie beside each other on the feature's scale, without one exception."""
     known = f"{feature} IS NOT NULL AND NOT isnan({feature}::DOUBLE)"
-    spans = f"SELECT min({feature}) AS first, max({feature}) AS last, count(*) AS rows FROM {table} WHERE {known} GROUP BY {target}"  # noqa: S608
+    spans = f"SELECT min({feature}) AS first, max({feature}) AS last, count(*) AS rows FROM split_table WHERE {known} GROUP BY {target}"  # noqa: S608
     apart = f"SELECT *, first > lag(last) OVER (ORDER BY first, last) AS apart FROM ({spans})"  # noqa: S608
     rows, classes, all_apart = _ask(connection, f"SELECT sum(rows), count(*), bool_and(apart) FROM ({apart})")  # noqa: S608
     return bool(all_apart) and classes > 1 and rows >= MANY

@@ -29,7 +29,7 @@ def place(usecase: UseCase, columns: Iterable[str]) -> str:
 
 
 def splitting(usecase: UseCase, connection: duckdb.DuckDBPyConnection) -> tuple[str, str]:
-    """Find the cuts in the view `made`.
+    """Find the cuts in the view `outline`.
 
     Returns:
         The SQL of a row's split, and what it needs to be joined with.
@@ -53,14 +53,14 @@ def refuse_empty(usecase: UseCase, connection: duckdb.DuckDBPyConnection, counts
     empty = [split for split in SPLITS if not counts.get(split)]
     if empty:
         where = place(usecase, view_columns(connection, "made"))
-        places = connection.execute(f"SELECT count(DISTINCT {where}) FROM made").fetchall()[0][0]  # noqa: S608
+        places = connection.execute(f"SELECT count(DISTINCT {where}) FROM outline").fetchall()[0][0]  # noqa: S608
         cure = CURES[usecase.split.by].format(column=usecase.split.column, places=places)
         raise UserError(f"the split by {usecase.split.by} leaves no {' and no '.join(empty)} rows of {sum(counts.values()):,}: {cure}")
 
 
 def _cuts(where: str, stratum: str, first: float, second: float) -> str:
     """Find the places up to which the shares reach, in each stratum: counted a place, which spills, as a quantile does not."""
-    counted = f"SELECT {stratum} AS stratum, {where} AS place, count(*) AS rows FROM made GROUP BY ALL"  # noqa: S608
+    counted = f"SELECT {stratum} AS stratum, {where} AS place, count(*) AS rows FROM outline GROUP BY ALL"  # noqa: S608
     summed = f"SELECT stratum, place, sum(rows) OVER (PARTITION BY stratum ORDER BY place) AS upto, sum(rows) OVER (PARTITION BY stratum) AS total FROM ({counted})"  # noqa: S608, E501
     reached = ", ".join(f"min(place) FILTER (upto >= {share} * total) AS {name}" for share, name in ((first, "first_cut"), (second, "second_cut")))
     return f"SELECT stratum, {reached} FROM ({summed}) GROUP BY stratum"  # noqa: S608

@@ -24,6 +24,7 @@ from core.errors import UserError
 from core.featurecheck import table_problems
 from core.featurecode import table
 from core.frozen import count
+from core.keys import key_columns
 from core.tables import SPLITS, columns, connect, identifier, path_literal, view_columns, write_parquet
 from core.tracking import Run
 
@@ -85,18 +86,23 @@ def _make(usecase: UseCase, connection: duckdb.DuckDBPyConnection, raw: Path, ma
             duckdb_engine.run(expression, files, made, connection)
     except Wrong as error:
         raise UserError(f"features() of {usecase.name} fails: {error}: correct usecases/{usecase.name}/features.py") from error
-    _name(connection, f"read_parquet({path_literal(made, '' if made.is_file() else '/*.parquet')}, can_have_nan = true)")
+    _name(usecase, connection, f"read_parquet({path_literal(made, '' if made.is_file() else '/*.parquet')}, can_have_nan = true)")
 
 
-def _name(connection: duckdb.DuckDBPyConnection, file: str) -> None:
-    """Make the view `made`, in which equal values have the same bits and any column may have nulls.
+def _name(usecase: UseCase, connection: duckdb.DuckDBPyConnection, file: str) -> None:
+    """Make the view `made`, and the view `outline` of its target, its key and what it is split by.
+
+    In both, equal values have the same bits and any column may have nulls. A query of a view
+    costs milliseconds for each column of the view.
 
     A column without nulls today would get another type in Parquet than tomorrow's: the right side of an outer join may be null, as far as
     DuckDB knows. Its left side is one row if there are any.
     """
     found = {row[0]: row[1] for row in connection.execute(f"DESCRIBE FROM {file}").fetchall()}
-    canonical = ", ".join(_canonical(*item) for item in found.items())
-    connection.execute(f"CREATE TEMP VIEW made AS SELECT {canonical} FROM (SELECT 1 FROM {file} LIMIT 1) LEFT JOIN {file} ON true")  # noqa: S608
+    outline = {name for name in (usecase.target, usecase.split.column, *key_columns(usecase, found)) if name}
+    for view, names in (("made", list(found)), ("outline", [name for name in found if name in outline])):
+        canonical = ", ".join(_canonical(name, found[name]) for name in names)
+        connection.execute(f"CREATE TEMP VIEW {view} AS SELECT {canonical} FROM (SELECT 1 FROM {file} LIMIT 1) LEFT JOIN {file} ON true")  # noqa: S608
 
 
 def _expression(usecase: UseCase, files: dict[str, Path]) -> Table:
@@ -116,18 +122,18 @@ def _expression(usecase: UseCase, files: dict[str, Path]) -> Table:
 
 
 def _canonical(name: str, kind: str) -> str:
-    """Let equal values have the same bits: there are two zeros and many values that are no numbers."""
+    """Let equal values have the same bits: there are two zeros, of which 0 added makes one, and many values that are no numbers."""
     column = identifier(name)
     if kind not in ("FLOAT", "DOUBLE"):
         return column
-    return f"CASE WHEN isnan({column}) THEN 'nan'::{kind} WHEN {column} = 0 THEN 0::{kind} ELSE {column} END AS {column}"
+    return f"CASE WHEN isnan({column}) THEN 'nan'::{kind} ELSE {column} + 0::{kind} END AS {column}"
 
 
 def _check(usecase: UseCase, connection: duckdb.DuckDBPyConnection) -> None:
     found = view_columns(connection, "made")
     for column in filter(None, (usecase.target, usecase.split.column)):
         known = f"nullif({identifier(column)}, 'nan')" if found[column] in ("FLOAT", "DOUBLE") else identifier(column)
-        nulls, rows = connection.execute(f"SELECT count(*) - count({known}), count(*) FROM made").fetchall()[0]  # noqa: S608
+        nulls, rows = connection.execute(f"SELECT count(*) - count({known}), count(*) FROM outline").fetchall()[0]  # noqa: S608
         if nulls or not rows:
             what = f"{nulls:,} of {rows:,} rows without {column}: filter them out there" if rows else "no rows: look at its filters and joins"
             raise UserError(f"features() of {usecase.name} makes {what}")
@@ -136,7 +142,7 @@ def _check(usecase: UseCase, connection: duckdb.DuckDBPyConnection) -> None:
 def _require_positive(usecase: UseCase, connection: duckdb.DuckDBPyConnection) -> None:
     """Refuse a positive class that is none; more or fewer than two classes are left to train."""
     if usecase.task == "binary":
-        found = connection.execute(f"SELECT DISTINCT {identifier(usecase.target)} FROM made ORDER BY 1 LIMIT 3").fetchall()  # noqa: S608
+        found = connection.execute(f"SELECT DISTINCT {identifier(usecase.target)} FROM outline ORDER BY 1 LIMIT 3").fetchall()  # noqa: S608
         if len(found) == 2:
             positive(usecase, [row[0] for row in found])
 

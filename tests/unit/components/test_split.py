@@ -221,6 +221,8 @@ def test_a_feature_that_is_the_answer_is_named(tmp_path: Path, changes: dict[str
         pytest.param(lambda x: x, True, id="equal"),
         pytest.param(lambda x: 32 + 1.8 * x, True, id="another scale"),
         pytest.param(lambda x: x + np.random.default_rng(1).normal(size=len(x)) * 0.01, False, id="close"),
+        pytest.param(lambda x: np.where(np.arange(len(x)) % 2, np.nan, np.random.default_rng(1).normal(size=len(x))), False, id="no number"),
+        pytest.param(lambda x: np.where(np.arange(len(x)) % 2, np.nan, x), True, id="the answer or no number"),
     ],
 )
 def test_of_a_regression_a_feature_on_the_scale_of_the_answer_is_refused(tmp_path: Path, make: Any, refuses: bool) -> None:
