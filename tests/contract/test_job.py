@@ -19,6 +19,7 @@ from core.featurecode import FOLDER, code_digest
 from local.platform import Platform
 from local.runner import Step, run
 from pipelines.build import COMPILED
+from tests.contract.compiling import in_a_thread
 from tests.e2e.command import reserved
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,7 +57,7 @@ def package(tmp_path: Path, name: str, body: Any) -> Path:
     def pipeline(config: str = "") -> None:
         body()
 
-    compiler.Compiler().compile(dsl.pipeline(pipeline, name=name), str(tmp_path / f"{name}.yaml"))
+    in_a_thread(lambda: compiler.Compiler().compile(dsl.pipeline(pipeline, name=name), str(tmp_path / f"{name}.yaml")))
     return tmp_path / f"{name}.yaml"
 
 

@@ -20,8 +20,9 @@ from core.config import STEPS
 from core.configfile import load, load_serving, names, unfinished
 from core.errors import UserError
 from core.featurecode import FOLDER
-from pipelines.build import COMPILED, build, compile_one
+from pipelines.build import COMPILED, build
 from pipelines.steps import SERVING, SOURCES
+from tests.contract.compiling import compile_wine, in_a_thread
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("cli", "components", "core", "local", "pipelines", "serving", "usecases")
@@ -71,14 +72,7 @@ def upstream(pipeline: dict[str, Any], wanted: str) -> set[str]:
 # The bytes
 
 
-def test_what_is_checked_in_is_what_the_code_gives_from_any_working_folder(tmp_path: Path) -> None:
-    written = compile_with(tmp_path / "compiled", cwd=tmp_path, PYTHONHASHSEED="0")
-
-    assert written == contents(COMPILED)
-    assert written.keys() == {f"{name}-training.yaml" for name in names()}
-
-
-def test_a_copy_of_the_checkout_elsewhere_and_another_hash_seed_give_the_same_bytes(tmp_path: Path) -> None:
+def test_any_folder_and_hash_seed_give_the_bytes_that_are_checked_in(tmp_path: Path) -> None:
     copy = tmp_path / "a copy"
     for room in ROOMS:
         shutil.copytree(ROOT / room, copy / room, ignore=shutil.ignore_patterns("__pycache__", "compiled"))
@@ -86,6 +80,7 @@ def test_a_copy_of_the_checkout_elsewhere_and_another_hash_seed_give_the_same_by
     written = compile_with(copy / "pipelines" / "compiled", checkout=copy, cwd=copy, PYTHONHASHSEED="4711")
 
     assert written == contents(COMPILED)
+    assert written.keys() == {f"{name}-training.yaml" for name in names()}
 
 
 def test_an_unfinished_folder_stops_no_other_use_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +90,7 @@ def test_an_unfinished_folder_stops_no_other_use_case(tmp_path: Path, monkeypatc
     monkeypatch.setattr("core.configfile.FOLDER", tmp_path / "usecases")
 
     with pytest.raises(UserError) as refused:
-        list(build(tmp_path / "compiled"))
+        in_a_thread(list, build(tmp_path / "compiled"))
 
     assert [path.name for path in (tmp_path / "compiled").iterdir()] == ["wine-training.yaml"]
     (line,) = str(refused.value).splitlines()
@@ -195,7 +190,7 @@ def test_what_may_succeed_the_next_time_is_tried_again_with_growing_pauses_and_a
 def test_the_limits_of_the_config_are_those_of_the_pods_and_no_pod_asks_for_more(tmp_path: Path) -> None:
     overrides = ["limits.steps.train.memory=8Gi", "limits.steps.deploy.cpu=0.1", "limits.steps.report.memory=128Mi"]
 
-    package = compile_one(load("wine", overrides), tmp_path)
+    package = compile_wine(tmp_path, *overrides)
 
     executors = compiled("wine", package.parent)[0]["deploymentSpec"]["executors"]
     train, deploy, report = (executors[f"exec-{step}"]["container"]["resources"] for step in ("train", "deploy", "report"))
@@ -245,7 +240,7 @@ def test_what_reads_or_changes_the_world_outside_is_never_taken_from_the_cache(n
 
 
 def test_without_caching_no_task_of_any_group_may_be_taken_from_the_cache(tmp_path: Path) -> None:
-    compile_one(load("wine"), tmp_path, caching=False)
+    compile_wine(tmp_path, caching=False)
 
     assert {task for _, task, body in tasks(compiled("wine", tmp_path)[0]) if body.get("cachingOptions", {}).get("enableCache")} == set()
 
@@ -296,7 +291,7 @@ def test_the_report_is_written_whatever_happened(name: str) -> None:
 
 
 def test_with_refit_all_the_model_of_the_last_fit_is_registered(tmp_path: Path) -> None:
-    pipeline, _ = compiled("wine", compile_one(load("wine", ["train.refit=all"]), tmp_path).parent)
+    pipeline, _ = compiled("wine", compile_wine(tmp_path, "train.refit=all").parent)
 
     tasks = {name: task for part in pipeline["components"].values() for name, task in part.get("dag", {}).get("tasks", {}).items()}
     inputs = {

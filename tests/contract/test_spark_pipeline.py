@@ -14,11 +14,10 @@ from components.step import IMAGE
 from components.transform.engines.spark import pods
 from components.transform.engines.spark.executor import command
 from core.config import Spark
-from core.configfile import load
 from core.errors import UserError
-from pipelines.build import compile_one
 from pipelines.images import DRIVER, with_spark
 from pipelines.steps import CREDENTIALS
+from tests.contract.compiling import compile_wine
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPONENT = ROOT / "k8s" / "components" / "spark"
@@ -26,7 +25,7 @@ COMPONENT = ROOT / "k8s" / "components" / "spark"
 
 def compiled(folder: Path, *overrides: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """The containers of the executors, and what Kubernetes adds to them."""
-    pipeline, platform = yaml.safe_load_all(compile_one(load("wine", overrides), folder).read_text())
+    pipeline, platform = yaml.load_all(compile_wine(folder, *overrides).read_text(), yaml.CSafeLoader)
     containers = {name: each["container"] for name, each in pipeline["deploymentSpec"]["executors"].items()}
     return containers, platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
 

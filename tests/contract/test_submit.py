@@ -11,6 +11,7 @@ from kfp import compiler, dsl
 
 from core.errors import UserError
 from pipelines.submit import Submitted, submit
+from tests.contract.compiling import in_a_thread
 from tests.contract.kubeflow import Handler, Kubeflow
 
 CONFIG = "{name: wine, train: {seed: 7}}"
@@ -30,7 +31,7 @@ def compile_pipeline(target: Path, image: str) -> Path:
     def pipeline(config: str = CONFIG) -> None:
         step(config=config)
 
-    compiler.Compiler().compile(dsl.pipeline(pipeline, name="wine-training"), str(target))
+    in_a_thread(lambda: compiler.Compiler().compile(dsl.pipeline(pipeline, name="wine-training"), str(target)))
     return target
 
 

@@ -19,6 +19,7 @@ from core.errors import UserError
 from core.storage import ARTIFACTS
 from local.platform import Platform
 from local.runner import Step, run
+from tests.contract.compiling import in_a_thread
 
 step = dsl.component(base_image="localhost/python:1", install_kfp_package=False)
 RUN = """
@@ -146,7 +147,7 @@ def build(folder: Path, body: Body) -> Path:
     def pipeline(config: str = "") -> None:
         body()
 
-    compiler.Compiler().compile(dsl.pipeline(pipeline, name=package.stem), str(package))
+    in_a_thread(lambda: compiler.Compiler().compile(dsl.pipeline(pipeline, name=package.stem), str(package)))
     return package
 
 

@@ -250,7 +250,7 @@ def test_an_experiment_that_was_deleted_is_a_sentence(usecase: UseCase) -> None:
 def test_an_mlflow_that_is_not_there_is_a_sentence_and_no_traceback(usecase: UseCase, step_process: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     address = f"http://127.0.0.1:{free_port()}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-    monkeypatch.setenv("MLOPS_MLFLOW_PATIENCE", "0.3")
+    monkeypatch.setenv("MLOPS_MLFLOW_SERVER", f"{address} 1 0")  # its process is gone: nobody waits
 
     process = step_process(usecase, "with tracking.record('train', usecase.text): raise UserError('no rows')")
 
