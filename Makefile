@@ -49,7 +49,7 @@ secrets: $(ENVIRONMENT) ## Make the passwords of a cluster, once, in k8s/overlay
 
 ##@ On the code
 test: $(ENVIRONMENT) ## Everything that needs no cluster and no patience
-	@.venv/bin/pytest -n 2 --dist loadgroup -m 'not slow and not extras and not cluster'
+	@.venv/bin/pytest -n 3 --dist loadgroup -m 'not slow and not extras and not cluster'
 
 lint: $(ENVIRONMENT) ## ruff and mypy
 	@.venv/bin/ruff check && .venv/bin/ruff format --check && .venv/bin/mypy

@@ -111,6 +111,7 @@ def mounted(folder: Path, **changes: Any) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_in_a_pod_prints_a_plain_line_a_step_then_the_verdict_and_the_links(tmp_path: Path) -> None:
     with reserved("wine"):
         process = start(mounted(tmp_path / "mlops"), tmp_path)

@@ -274,6 +274,7 @@ def test_the_status_of_a_platform_that_was_never_started_is_down(home: Path) -> 
     assert not home.exists()
 
 
+@pytest.mark.slow
 def test_killed_servers_are_started_again_and_the_data_is_there(home: Path) -> None:
     first = up()
     put(first, "kept", b"object")
@@ -300,6 +301,7 @@ def test_the_other_server_goes_on_when_one_is_killed(home: Path) -> None:
     assert second.mlflow == first.mlflow
 
 
+@pytest.mark.slow
 def test_servers_that_nobody_remembers_are_replaced(home: Path) -> None:
     first = up(wait=False)
     put(first, "kept", b"object")
@@ -341,6 +343,7 @@ def test_a_start_after_an_interrupted_one_completes_it(home: Path) -> None:
 # Faults
 
 
+@pytest.mark.slow
 def test_a_remembered_port_that_someone_took_is_replaced_for_both_servers(home: Path) -> None:
     first = up(wait=False)
     put(first, "kept", b"object")

@@ -17,6 +17,7 @@ EXAMPLES = {"": 25, "/wine": 5}  # of an operation; below the name they are the 
 REFUSED = [positive_data_acceptance, negative_data_rejection]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=["right", "wrong"])
 @pytest.mark.parametrize("below", ["", "/wine"], ids=["plain", "below the name"])
 def test_the_server_keeps_what_its_description_promises(wine_server: Running, below: str, mode: GenerationMode) -> None:
