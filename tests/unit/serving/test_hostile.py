@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.serving.hostile import ATTACKS, MEMORY, PATIENCE, Target, attack
+from benchmarks.serving.attacks import ATTACKS, PATIENCE, Target
+from benchmarks.serving.hostile import MEMORY, attack
 from tests.unit.serving.models import Trained, publish
 from tests.unit.serving.servers import Launcher
 
