@@ -1,10 +1,8 @@
-"""What may befall a run: each time one clear sentence, nothing half done, the old model serves on, the next run goes through."""
+"""Faults during a run: one clear sentence, nothing half done, the old model serves on, the next run goes through."""
 
 import os
 import re
-import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -13,23 +11,17 @@ from typing import Any
 import psutil
 import pytest
 
-from components.deploy.deploy import serve_champion
 from components.deploy.local import LocalDeployer, Served
 from core import registry, storage
 from core.bundle import digest, pack, unpack
 from core.config import Serving
-from core.mlflow_api import call
 from local import platform as embedded
-from local.environment import environment
 from local.platform import Platform
 from local.state import load
-from tests import disks
-from tests.e2e.command import ORDER, Ended, Running, ask, below, mlflow_run, mlops, wait_for
+from tests.e2e.command import ORDER, Running, ask, mlops
+from tests.e2e.outcomes import WEAK, answers_right, assert_failed, assert_goes_through, assert_still_champion, model_servers, serving
 
 SLOW = pytest.mark.slow
-STUMP = "train.candidates={stump: {estimator: sklearn.tree.DecisionTreeClassifier, parameters: {max_depth: 1}}}"
-WEAK = ("--set", STUMP, "--set", "train.max_trials=1", "--set", "evaluate.floor=5")
-DISK = 800  # MB
 
 
 # A user's mistakes
@@ -62,185 +54,6 @@ def test_a_mistake_is_refused_before_anything_starts_in_one_sentence(platform: P
 
 
 # What may happen to a run. All on a platform of their own, which may be broken.
-
-
-@pytest.fixture(scope="module")
-def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A small disk where this system lets us mount one; else a folder."""
-    folder = tmp_path_factory.mktemp("disk")
-    is_mounted = disks.mount(folder, DISK)
-    yield folder
-    if is_mounted:
-        disks.unmount(folder)
-
-
-@pytest.fixture(scope="module")
-def own(disk: Path) -> Iterator[Platform]:
-    """A platform with a champion that every other model beats."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLOPS_HOME", str(disk / "home"))
-        started = embedded.up()
-        for variable, value in environment(started).items():
-            patch.setenv(variable, value)
-        assert mlops("run", "wine", *WEAK).code == 0
-        yield started
-        embedded.down()
-
-
-def serving(name: str) -> Served | None:
-    return LocalDeployer(name, Serving()).serving()
-
-
-@pytest.fixture
-def champion(own: Platform) -> Iterator[Served]:
-    """The weak champion, in service."""
-    registry.set_alias("wine", "champion", "1")
-    serve_champion("wine", Serving())
-    served = serving("wine")
-    assert served
-    assert served.version == "1"
-    yield served
-    Running.end_all()
-
-
-@pytest.fixture
-def question(champion: Served) -> dict[str, Any]:
-    """A golden row, for times when S3 cannot be asked for it."""
-    return dict(unpack(storage.read(champion.uri), champion.digest).golden.rows[0])
-
-
-def answers_right(served: Served) -> bool:
-    """Ask a server for its golden rows."""
-    golden = unpack(storage.read(served.uri), served.digest).golden
-    return bool([ask(served.address, dict(row))[0] for row in golden.rows[:3]] == list(golden.predict[:3]))
-
-
-def assert_failed(shown: Ended, sentence: str) -> None:
-    assert shown.code == 1, shown.out
-    assert shown.err == ""
-    assert "Traceback" not in shown.out
-    found = re.findall(r"^failed after \d+ s: (.*)$", shown.out, re.MULTILINE)
-    assert len(found) == 1, shown.out
-    assert re.search(sentence, found[0]), found[0]
-
-
-def assert_still_champion(served: Served) -> None:
-    now = registry.champion("wine")
-    assert now
-    assert (now.version, serving("wine")) == (served.version, served)
-    assert answers_right(served)
-
-
-def assert_goes_through() -> None:
-    """The next run makes its model champion, and nothing is left but its server."""
-    shown = mlops("run", "wine")
-    assert shown.code == 0, shown.out + shown.err
-    assert "\nthe challenger becomes champion: " in shown.out
-    now, served = registry.champion("wine"), serving("wine")
-    assert now
-    assert served
-    assert now.version == served.version == shown.steps["deploy"].split()[1]
-    assert answers_right(served)
-    assert [each.pid for each in model_servers()] == [served.process.pid]
-
-
-def model_servers() -> list[psutil.Process]:
-    """Every server of this platform's models: they alone know its S3 address."""
-    address = os.environ["AWS_ENDPOINT_URL_S3"]
-    servers = [each for each in psutil.process_iter(["cmdline"]) if (each.info["cmdline"] or [])[1:3] == ["-m", "serving"]]
-    return [each for each in servers if each.environ().get("AWS_ENDPOINT_URL_S3") == address]
-
-
-def kill_at(step: str, *, begun: Callable[[], Any] = lambda: True) -> Ended:
-    running = Running("run", "wine")
-    process = running.at(step)
-    wait_for(begun)
-    process.kill()
-    return running.end()
-
-
-@SLOW
-def test_whichever_step_is_killed_the_run_says_so_and_the_next_run_passes_that_step(champion: Served) -> None:
-    for step in ORDER[:-1]:
-        shown = kill_at(step)
-
-        assert_failed(shown, f"^{step}: {step} was killed \\(signal 9\\)")
-        assert list(shown.steps) == [*ORDER[: ORDER.index(step) + 1], "report"]
-        assert f"{step} was killed" in shown.report.read_text().lower()
-        assert_still_champion(champion)
-
-    assert_goes_through()
-
-
-@SLOW
-def test_a_report_that_is_killed_fails_the_run_and_takes_nothing_back(champion: Served) -> None:
-    shown = kill_at("report")
-
-    assert_failed(shown, r"^report: report was killed \(signal 9\)")
-    assert "none: the report step did not run" in shown.out
-    served = serving("wine")
-    assert served
-    assert served.version != champion.version
-    assert answers_right(served)
-
-
-@SLOW
-def test_a_deployment_that_is_killed_beside_its_new_server_leaves_the_old_one_and_the_next_run_ends_the_stray(champion: Served) -> None:
-    shown = kill_at("deploy", begun=lambda: len(model_servers()) == 2)
-
-    assert_failed(shown, r"^deploy: deploy was killed \(signal 9\)")
-    assert_still_champion(champion)
-    assert_goes_through()
-
-
-@SLOW
-def test_ctrl_c_ends_the_run_with_130_and_leaves_no_process_and_no_open_run(champion: Served) -> None:
-    running = Running("run", "wine")
-    running.at("deploy")
-    (new,) = wait_for(lambda: [server for server in model_servers() if server.pid != champion.process.pid])
-    new.suspend()  # or it would be ready, and the deployment over, before the signal comes
-    family = running.family()
-
-    os.kill(running.pid, signal.SIGINT)
-    time.sleep(3)  # the signal goes from the command to the step, and from the step to its server
-    new.resume()
-    shown = running.end()
-
-    assert (shown.code, shown.err) == (130, "stopped\n")
-    assert "Traceback" not in shown.out
-    assert psutil.wait_procs(family, timeout=2)[1] == []
-    assert len(model_servers()) == 1
-    status, steps = newest_run()
-    assert status == "KILLED"
-    assert [run["info"]["status"] for run in steps] == ["FINISHED"] * 6 + ["KILLED"]
-    assert_still_champion(champion)
-    assert_goes_through()
-
-
-def newest_run() -> tuple[str, list[dict[str, Any]]]:
-    """Status of the last pipeline run in MLflow, and the runs of its steps."""
-    experiment = call("GET", "experiments/get-by-name", {"experiment_name": "wine"})["experiment"]["experiment_id"]
-    body = {
-        "experiment_ids": [experiment],
-        "filter": "tags.`kfp.pipeline_run_id` != ''",
-        "order_by": ["attributes.start_time DESC"],
-    }
-    found = call("POST", "runs/search", body)["runs"][0]
-    return mlflow_run(found["info"]["run_id"])[0], below(found["info"]["run_id"])
-
-
-@SLOW
-def test_a_run_that_is_killed_itself_leaves_nothing_that_stops_the_next(champion: Served) -> None:
-    running = Running("run", "wine")
-    running.at("train")
-    family = running.family()
-
-    os.kill(running.pid, signal.SIGKILL)
-    running.end()
-
-    assert_still_champion(champion)
-    assert_goes_through()
-    assert psutil.wait_procs(family, timeout=30)[1] == []
 
 
 @SLOW
