@@ -22,6 +22,8 @@ from local.environment import curl, enter
 from local.state import private
 from pipelines.build import compile_one
 
+PRINTED = 30  # inputs of a request that is printed whole
+
 
 def run(name: str, overrides: list[str], console: Console) -> bool:
     """Run a use case's training pipeline on this machine.
@@ -59,7 +61,7 @@ def run(name: str, overrides: list[str], console: Console) -> bool:
         return False
     served = tell_success(usecase, console, time.monotonic() - started, page)
     if served:
-        console.print(f"\n{_curl(served)}", markup=False, soft_wrap=True)
+        console.print(f"\n{_curl(served, folder)}", markup=False, soft_wrap=True)
     return True
 
 
@@ -68,9 +70,23 @@ def _report(folder: Path) -> str:
     return path.as_uri() if path.exists() else "none: the report step did not run"
 
 
-def _curl(served: Served) -> str:
+def _curl(served: Served, folder: Path) -> str:
     """Write a request that works when pasted, with the row that was made up at registration."""
     bundle: Bundle = unpack(read(served.uri), served.digest)
-    body: dict[str, Any] = {"dataframe_records": [bundle.manifest.example]}
-    text = json.dumps(body, ensure_ascii=False).replace("'", "'\\''")
-    return f"{curl()} {served.address}/invocations -H 'Content-Type: application/json' -d '{text}'"
+    return f"{curl()} {served.address}/invocations -H 'Content-Type: application/json' -d {request(bundle.manifest.example, folder)}"
+
+
+def request(example: dict[str, Any], folder: Path) -> str:
+    """Return a request's body for a shell; that of very many inputs as a file.
+
+    Args:
+        example: One row.
+        folder: Where the file is written.
+    """
+    text = json.dumps({"dataframe_records": [example]}, ensure_ascii=False)
+    if len(example) > PRINTED:
+        path = folder / "request.json"
+        path.write_text(text, encoding="utf-8")
+        text = f"@{path}"
+    quoted = text.replace("'", "'\\''")
+    return f"'{quoted}'"
