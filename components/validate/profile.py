@@ -173,8 +173,10 @@ def _aggregates(look: _Look) -> Iterator[str]:
     if look.is_counted:
         yield f"min({look.number})"
         yield f"max({look.number})"
-        chance = f" FILTER (hash(file_row_number) % {look.rows} < {SAMPLE})" if look.rows > SAMPLE else ""
-        yield f"quantile_disc({look.number}, {[*SHARES, *QUANTILES]}){chance}"
+        drawn = look.number
+        if look.rows > SAMPLE:  # by FILTER, memory would grow with the square of the columns
+            drawn = f"CASE WHEN hash(file_row_number) % {look.rows} < {SAMPLE} THEN {drawn} END"
+        yield f"quantile_disc({drawn}, {[*SHARES, *QUANTILES]})"
         if look.before and look.before.edges:
             yield f"histogram({look.number}, {look.before.edges}::DOUBLE[])"
 
