@@ -15,6 +15,7 @@ from core.errors import UserError, first_line
 from core.frozen import count
 
 THREADS = 2
+WIDE = 1_000  # columns, from which on one thread works: each holds 2,048 values of every column, in several vectors
 ROOM = "128MB"  # below it one thread: each holds rows until it is their turn
 FULL = re.compile("No space left|Disk quota exceeded|max_temp_directory_size")  # the last one is of what was free when DuckDB began to spill
 PATTERN = re.compile(r"[*?[]")  # what DuckDB's readers take for a pattern of file names
@@ -106,6 +107,8 @@ def write_parquet(connection: duckdb.DuckDBPyConnection, query: str, target: Pat
         columns: How many it has: the more, the fewer rows are in a row group, which the writer holds in memory.
         compression: Of Parquet.
     """
+    if columns > WIDE:
+        connection.execute("SET threads = 1")
     rows = max(LEAST_ROWS, min(MOST_ROWS, GROUP // max(columns, 1)))
     options = f"FORMAT parquet, COMPRESSION {compression}, ROW_GROUP_SIZE {rows}"
     connection.execute(f"COPY ({query}) TO {literal(target)} ({options})")

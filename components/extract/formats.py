@@ -1,5 +1,6 @@
 """Files of any format, as one Parquet file with the types that the contract names."""
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from components.extract.delivery import Delivery, Request
 from components.extract.text import check_kind, in_utf8
 from core.csvoptions import DEFAULT
 from core.errors import UserError, first_line
+from core.frozen import count
 from core.sources import Files, Kind, format_of
 from core.tables import columns, connect, path_literal, without_room, write_parquet
 
@@ -32,6 +34,7 @@ READERS = {
     "avro": Reader(parquet.relation, parquet.refusal),  # once it was made Parquet
 }
 AVRO = b"Obj\x01"
+LEAST, ENOUGH = 150_000, 200_000  # bytes a column of numbers: with fewer it failed at 5,000 columns, with as many it went well
 
 
 @dataclass(frozen=True)
@@ -96,10 +99,22 @@ def _converted(batch: Batch, file: Path) -> Path:
     return target
 
 
+def _check_memory(batch: Batch, relation: values.Relation) -> None:
+    """Refuse, before a row is read, more columns of numbers than DuckDB can convert within the limit."""
+    numbers = sum(column.type == "number" and name in relation.texts for name, column in batch.request.contract.columns.items())
+    if numbers * LEAST > count(batch.request.memory):
+        needed = math.ceil(numbers * ENOUGH / 10**8) * 100
+        raise batch.refusal(
+            f"has {numbers:,} columns of numbers, which need about {needed:,} MB: set limits.memory to {needed}MB (it is {batch.request.memory}), "
+            f"or take columns out of contract.{batch.request.name}"
+        )
+
+
 def _write(connection: duckdb.DuckDBPyConnection, batch: Batch, target: Path) -> Table:
     reader, relation = READERS[batch.delivery.format], None
     try:
         relation = reader.relation(connection, batch)
+        _check_memory(batch, relation)
         query = values.select(connection, batch, relation)
         write_parquet(connection, query, target, len(relation.columns))
     except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
@@ -111,5 +126,5 @@ def _write(connection: duckdb.DuckDBPyConnection, batch: Batch, target: Path) ->
         if found is None and relation and values.REFUSED in str(error):
             found = values.refusal(connection, batch, relation)
         raise found or error from error
-    count = connection.execute(f"SELECT count(*) FROM read_parquet({path_literal(target)})").fetchall()[0][0]  # noqa: S608
-    return Table(int(count), columns(connection, target))
+    rows = connection.execute(f"SELECT count(*) FROM read_parquet({path_literal(target)})").fetchall()[0][0]  # noqa: S608
+    return Table(int(rows), columns(connection, target))

@@ -401,6 +401,15 @@ def test_many_columns_are_refused_within_the_memory(usecases: Path, tmp_path: Pa
     assert peak() - before < 100
 
 
+def test_more_columns_than_the_memory_holds_are_refused_with_the_limit_to_set(usecases: Path, tmp_path: Path) -> None:
+    names = [f"x{number}" for number in range(1000)]
+    run = run_of(usecases, csv(f"{','.join(names)}\n"), memory="100MB", **dict.fromkeys(names, "number"))
+
+    sentence = refused(run, tmp_path)
+
+    assert "has 1,000 columns of numbers, which need about 200 MB: set limits.memory to 200MB (it is 100MB)" in sentence
+
+
 def peak() -> float:
     """The most memory that this process has had, in MB."""
     return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")) / 1024
