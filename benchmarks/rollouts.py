@@ -1,6 +1,6 @@
 """Measure rollouts in a cluster: requests lost in a hundred of them, and the time of one against `kubectl rollout` alone.
 
-`python -m benchmarks.rollouts`, with the cluster of the tests (KUBECONFIG, MLOPS_TEST_IMAGE): it brings the platform up, or finds it up.
+`python -m benchmarks.rollouts` needs the cluster of the tests (KUBECONFIG, MLOPS_TEST_IMAGE). It starts the platform there unless it is running.
 """
 
 import argparse
@@ -42,7 +42,10 @@ def main() -> None:
 @contextmanager
 def prepared() -> Iterator[tuple[Cluster, Driver]]:
     """Give a cluster with the platform, and a driver; this process has its object storage and registry."""
-    cluster = rig.find()
+    try:
+        cluster = rig.find()
+    except rig.Missing as error:
+        raise SystemExit(str(error)) from None
     began = time.monotonic()
     overlay.bring_up(cluster)
     print(f"the platform is ready after {time.monotonic() - began:.0f} s")

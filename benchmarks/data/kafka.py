@@ -1,11 +1,10 @@
 """A topic to one Parquet file: this repository's source beside confluent-kafka, json or fastavro, and pandas; each a process of its own.
 
-Apache Kafka is the broker where java and mvn are there, else Tansu.
+The broker is Apache Kafka if java and mvn are installed, else Tansu. It is always Tansu with --quick.
 """
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import os
@@ -25,9 +24,10 @@ import fastavro
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.options import is_quick
 from tests.broker import Broker, running, running_kafka
 
-MESSAGES, PARTITIONS = 200_000, 2
+MESSAGES, QUICK, PARTITIONS = 200_000, 2_000, 2
 GOAL = 100_000  # messages a CPU second
 DEFINITION = "row.avsc"
 SCHEMA = {
@@ -58,34 +58,35 @@ CONTRACT = {
 
 def main() -> None:
     """Measure and print."""
-    argparse.ArgumentParser(prog="python -m benchmarks.data.kafka", description=__doc__).parse_args()
+    quick = is_quick("benchmarks.data.kafka", __doc__)
+    messages = QUICK if quick else MESSAGES
     table = Table(
-        "", *("wall s", "CPU s", "peak MB", "messages/s", "messages/CPU s"), title=f"{MESSAGES:,} messages of {len(CONTRACT)} fields to Parquet"
+        "", *("wall s", "CPU s", "peak MB", "messages/s", "messages/CPU s"), title=f"{messages:,} messages of {len(CONTRACT)} fields to Parquet"
     )
-    with tempfile.TemporaryDirectory(prefix="bench-") as scratch, _broker(Path(scratch)) as broker:
+    with tempfile.TemporaryDirectory(prefix="bench-") as scratch, _broker(Path(scratch), quick) as broker:
         Path(scratch, DEFINITION).write_text(json.dumps(SCHEMA))
         for kind in ("json", "avro"):
-            topic = _written(broker, kind)
-            here, there = (_measured(broker, who, kind, topic, Path(scratch)) for who in CONTENDERS)
-            table.add_row(f"{kind}, here", *_cells(here), style="bold")
-            table.add_row(f"{kind}, pandas", *_cells(there))
+            topic = _written(broker, kind, messages)
+            here, there = (_measured(broker, who, kind, topic, messages, Path(scratch)) for who in CONTENDERS)
+            table.add_row(f"{kind}, here", *_cells(here, messages), style="bold")
+            table.add_row(f"{kind}, pandas", *_cells(there, messages))
             table.add_row("ratio", *(f"{here[name] / there[name]:.2f}" for name in ("wall", "cpu", "peak")), end_section=True)
         version = "Apache Kafka" if "kafka.Kafka" in broker.command else "Tansu"
     load = os.getloadavg()[0]
     Console().print(table, f"goal: {GOAL:,} messages a CPU second; {version}; load of the machine {load:.1f} on {os.cpu_count()} cores")
 
 
-def _broker(folder: Path) -> AbstractContextManager[Broker]:
-    return running_kafka(folder) if shutil.which("java") and shutil.which("mvn") else running(folder)
+def _broker(folder: Path, quick: bool) -> AbstractContextManager[Broker]:
+    return running_kafka(folder) if not quick and shutil.which("java") and shutil.which("mvn") else running(folder)
 
 
-def _written(broker: Broker, kind: str) -> str:
+def _written(broker: Broker, kind: str, messages: int) -> str:
     """Make a topic and fill its partitions; Tansu is not asked where it ends before the last message is a batch of its own."""
     topic = broker.create(PARTITIONS, retention_ms="-1")
     for partition in range(PARTITIONS):
-        rows = [_row(number) for number in range(partition, MESSAGES, PARTITIONS)]
+        rows = [_row(number) for number in range(partition, messages, PARTITIONS)]
         records = [(str(row["id"] % 1000), ENCODE[kind](row)) for row in rows]
-        batches: dict[str, Any] = {"batch.num.messages": 10_000, "linger.ms": 20, "queue.buffering.max.messages": MESSAGES}
+        batches: dict[str, Any] = {"batch.num.messages": 10_000, "linger.ms": 20, "queue.buffering.max.messages": messages}
         broker.write(topic, records[:-1], partition, **batches)
         broker.write(topic, records[-1:], partition)
     return topic
@@ -119,26 +120,26 @@ ENCODE: dict[str, Callable[[dict[str, Any]], bytes]] = {
 }
 
 
-def _measured(broker: Broker, who: str, kind: str, topic: str, folder: Path) -> dict[str, float]:
+def _measured(broker: Broker, who: str, kind: str, topic: str, messages: int, folder: Path) -> dict[str, float]:
     target = folder / f"{who}-{kind}.parquet"
-    command = [sys.executable, "-m", "benchmarks.data.kafka", who, kind, topic, str(folder), str(target)]
+    command = [sys.executable, "-m", "benchmarks.data.kafka", who, kind, topic, str(messages), str(folder), str(target)]
     done = subprocess.run(command, env=os.environ | broker.environment(), check=True, stdout=subprocess.PIPE, text=True)
     found: dict[str, float] = json.loads(done.stdout)
-    if found.pop("rows") != MESSAGES:
-        raise SystemExit(f"{who} read other than {MESSAGES:,} messages")
+    if (rows := found.pop("rows")) != messages:
+        raise SystemExit(f"{who} read {rows:,} of {messages:,} messages")
     return found
 
 
-def _cells(found: dict[str, float]) -> Iterator[str]:
+def _cells(found: dict[str, float], messages: int) -> Iterator[str]:
     yield from (f"{found['wall']:.2f}", f"{found['cpu']:.2f}", f"{found['peak']:.0f}")
-    yield from (f"{MESSAGES / found['wall']:,.0f}", f"{MESSAGES / found['cpu']:,.0f}")
+    yield from (f"{messages / found['wall']:,.0f}", f"{messages / found['cpu']:,.0f}")
 
 
-def contend(who: str, kind: str, topic: str, folder: str, target: str) -> None:
+def contend(who: str, kind: str, topic: str, messages: str, folder: str, target: str) -> None:
     """Read a topic as one contender, and print what it cost; the imports are not counted."""
     import pyarrow.parquet as pq
 
-    read = CONTENDERS[who](kind, topic, Path(folder), Path(target))
+    read = CONTENDERS[who](kind, topic, int(messages), Path(folder), Path(target))
     started, before = time.perf_counter(), time.process_time()
     read()
     cost = {"wall": time.perf_counter() - started, "cpu": time.process_time() - before}
@@ -146,7 +147,7 @@ def contend(who: str, kind: str, topic: str, folder: str, target: str) -> None:
     print(json.dumps(cost | {"peak": peak, "rows": pq.read_metadata(target).num_rows}))
 
 
-def _here(kind: str, topic: str, folder: Path, target: Path) -> Callable[[], object]:
+def _here(kind: str, topic: str, _: int, folder: Path, target: Path) -> Callable[[], object]:
     from components.extract import formats
     from components.extract.delivery import Request
     from components.extract.sources.kafka import avro, fetch  # noqa: F401
@@ -161,7 +162,7 @@ def _here(kind: str, topic: str, folder: Path, target: Path) -> Callable[[], obj
     return lambda: formats.write(source, request, fetch(source, request), target)
 
 
-def _pandas(kind: str, topic: str, _: Path, target: Path) -> Callable[[], object]:
+def _pandas(kind: str, topic: str, messages: int, _: Path, target: Path) -> Callable[[], object]:
     import pandas as pd
     from confluent_kafka import Consumer, TopicPartition
 
@@ -173,8 +174,8 @@ def _pandas(kind: str, topic: str, _: Path, target: Path) -> Callable[[], object
         consumer = Consumer(settings)
         consumer.assign([TopicPartition(topic, partition, 0) for partition in range(PARTITIONS)])
         rows: list[dict[str, Any]] = []
-        while len(rows) < MESSAGES:
-            for message in consumer.consume(min(10_000, MESSAGES - len(rows)), timeout=1):
+        while len(rows) < messages:
+            for message in consumer.consume(min(10_000, messages - len(rows)), timeout=1):
                 place = {"_partition": message.partition(), "_offset": message.offset(), "_timestamp": message.timestamp()[1], "_key": message.key()}
                 rows.append(decoded(message.value() or b"") | place)
         consumer.close()
@@ -185,7 +186,7 @@ def _pandas(kind: str, topic: str, _: Path, target: Path) -> Callable[[], object
     return read
 
 
-CONTENDERS: dict[str, Callable[[str, str, Path, Path], Callable[[], object]]] = {"here": _here, "pandas": _pandas}
+CONTENDERS: dict[str, Callable[[str, str, int, Path, Path], Callable[[], object]]] = {"here": _here, "pandas": _pandas}
 
 if __name__ == "__main__":
     if sys.argv[1:] and not sys.argv[1].startswith("-"):

@@ -1,6 +1,6 @@
 """What transform costs beside hand-written SQL, pandas, Polars and Spark: CPU seconds, memory and wall time for the flights, repeated.
 
-`.venv/bin/python -m benchmarks.data.transform [rows...]`; one process a contender, whose children count as well.
+`.venv/bin/python -m benchmarks.data.transform [rows...]` runs each contender in a process of its own. The process's children count as well.
 """
 
 import argparse
@@ -17,19 +17,43 @@ from typing import Any
 import psutil
 
 from benchmarks.data.transform_contenders import ROOT
-from core.tables import connect, literal, path_literal
+from core.tables import connect, literal
 from local import samples
 
 FLIGHTS = 336_776
 USUAL = 3_400_000
 CONTENDERS = {"ours": None, "sql": None, "polars": 4_000_000, "pandas": 4_000_000, "spark": None}  # beyond so many rows 8 GB do not suffice
+QUICK = ("ours", "sql")
 RECORD = Path(__file__).with_suffix(".json")
 PLOT = ROOT / "docs" / "images" / "transform.png"
 TICKS = {"cpu_seconds": (1, 3, 10, 30, 100, 300), "peak_mb": (300, 500, 1000, 2000, 4000)}
 INTERVAL = 0.05  # seconds between two looks at the memory
 
 
-def main(sizes: list[int]) -> None:
+def main() -> None:
+    """Measure the sizes that the command line names."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.data.transform", description=__doc__)
+    parser.add_argument("rows", nargs="*", type=int, default=[USUAL], help="of the flights, about; several are measured one after the other")
+    parser.add_argument("--quick", action="store_true", help="this step and SQL on the flights once: whether it works; nothing is written")
+    options = parser.parse_args()
+    if options.quick:
+        trial()
+    else:
+        measure(options.rows)
+
+
+def trial() -> None:
+    """Run the contenders that need no other package, and keep nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        rows, found = raw(Path(folder, "raw"), FLIGHTS), list[dict[str, Any]]()
+        for contender in QUICK:
+            found.append(measured(contender, Path(folder, "raw"), Path(folder, f"{contender}.parquet"), "512MB") | {"rows": rows})
+            show(found[-1], found)
+    if failed := [cost["contender"] for cost in found if "failed" in cost]:
+        raise SystemExit(f"failed: {', '.join(failed)}")
+
+
+def measure(sizes: list[int]) -> None:
     """Run every contender on every size, print and keep what they cost."""
     found: list[dict[str, Any]] = json.loads(RECORD.read_text()) if RECORD.exists() else []
     for rows in sizes:
@@ -51,7 +75,7 @@ def raw(folder: Path, rows: int) -> int:
     with tempfile.TemporaryDirectory() as delivered, connect("2GB") as connection:
         samples._convert(samples._source(), Path(delivered))
         for name, source in (("flights", "flights-*"), ("weather", "weather"), ("planes", "planes")):
-            query = f"SELECT t.* FROM read_parquet({path_literal(f'{delivered}/{source}.parquet')}) t, range({times if name == 'flights' else 1})"  # noqa: S608
+            query = f"SELECT t.* FROM read_parquet({literal(f'{delivered}/{source}.parquet')}) t, range({times if name == 'flights' else 1})"  # noqa: S608
             connection.execute(f"COPY ({query}) TO {literal(folder / f'{name}.parquet')} (FORMAT parquet, COMPRESSION zstd)")
     return times * FLIGHTS
 
@@ -135,6 +159,4 @@ def _watch(process: psutil.Process, seen: dict[str, float]) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.data.transform", description=__doc__)
-    parser.add_argument("rows", nargs="*", type=int, default=[USUAL], help="of the flights, about; several are measured one after the other")
-    main(parser.parse_args().rows)
+    main()

@@ -7,8 +7,8 @@ left of the running server's time is that of the sockets, of uvicorn and of the 
 
 from __future__ import annotations
 
-import argparse
 import os
+import shutil
 import statistics
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # as in the server; read when Num
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.options import is_quick
 from benchmarks.serving.contenders import CONTENDERS
 from benchmarks.serving.load import write_requests, wrk
 from benchmarks.serving.model import Model as Prepared
@@ -31,7 +32,7 @@ from benchmarks.serving.stages import LAYERS, Case, parts
 from serving import memory
 from serving.protocols import mlflow, open_inference
 
-REPEATS, SECONDS = 5, 3
+FULL, QUICK = (5, 3), (1, 1)  # repeats, seconds
 CASES = (
     Case(INVOCATIONS, mlflow.parse, 1, 1),
     Case(INVOCATIONS, mlflow.parse, 1, 16),
@@ -41,11 +42,13 @@ CASES = (
 
 
 def main() -> None:
-    """Measure and print, for the terminal and in Markdown."""
-    argparse.ArgumentParser(prog="python -m benchmarks.serving.layers", description=__doc__).parse_args()
+    """Measure, print, and keep the figures, unless they are those of the quick form."""
+    quick = is_quick("benchmarks.serving.layers", __doc__)
+    if missing := [program for program in ("taskset", "wrk") if shutil.which(program) is None]:
+        raise SystemExit(f"this needs {' and '.join(missing)}: install them, such as by `apt install util-linux wrk`")
     with tempfile.TemporaryDirectory(prefix="bench-") as folder, prepared(Path(folder)) as model:
         os.sched_setaffinity(0, {LOAD_CORE})
-        whole = list(_served(model, Path(folder)))
+        whole = list(_served(model, Path(folder), *(QUICK if quick else FULL)))
         os.environ |= model.storage
         os.sched_setaffinity(0, {SERVER_CORE})
         memory.bound()
@@ -53,24 +56,25 @@ def main() -> None:
     rows = [[name, *(f"{column[place]:,.1f}" for column in columns)] for place, name in enumerate(LAYERS)]
     rows.append(["together", *(f"{sum(column):,.1f}" for column in columns)])
     profile = [["µs of CPU a request, rows x connections", *(case.title for case in CASES)], *rows]
-    save_profile(profile)
+    if not quick:
+        save_profile(profile)
     _show(profile)
 
 
-def _served(model: Prepared, scratch: Path) -> Iterator[tuple[float, float]]:
+def _served(model: Prepared, scratch: Path, repeats: int, seconds: int) -> Iterator[tuple[float, float]]:
     """Return the microseconds a request that a running server uses in the kernel and outside, for each case."""
     course = Course(model, scratch, Results(machine(), {}, []), print)
     with course.running(CONTENDERS[0]) as running:
         for case in CASES:
             path = write_requests(case.protocol, model.rows, case.rows, scratch)
             wrk(running.port, path, case.connections, 1)
-            found = [_used(running, path, case.connections) for _ in range(REPEATS)]
+            found = [_used(running, path, case.connections, seconds) for _ in range(repeats)]
             yield statistics.median(kernel for kernel, _ in found), statistics.median(outside for _, outside in found)
 
 
-def _used(running: Running, path: Path, connections: int) -> tuple[float, float]:
+def _used(running: Running, path: Path, connections: int, seconds: int) -> tuple[float, float]:
     before = running.times()
-    found = wrk(running.port, path, connections, SECONDS)
+    found = wrk(running.port, path, connections, seconds)
     if found["failed"] or not found["requests"]:
         raise SystemExit(f"{found['failed']} of {found['requests']} requests failed: there is nothing to divide into layers")
     running.settle()
