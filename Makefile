@@ -48,7 +48,7 @@ secrets: $(ENVIRONMENT) ## Make the passwords of a cluster, once, in k8s/overlay
 	@$(MLOPS) secrets
 
 ##@ On the code
-test: $(ENVIRONMENT) ## Everything that needs no cluster and no patience
+test: $(ENVIRONMENT) ## Run the tests that need no cluster, without the slow ones
 	@.venv/bin/pytest -n 3 --dist loadgroup -m 'not slow and not extras and not cluster'
 
 lint: $(ENVIRONMENT) ## ruff and mypy

@@ -47,8 +47,8 @@ class Output:
 class Manifest:
     """What the model is called, reads and answers.
 
-    The order of `inputs` is the order of training. `example` is a row that is nobody's. `positive` is the class of a binary model that
-    matters. Models that were registered before have neither.
+    The order of `inputs` is the order of training. `example` is a typical row that belongs to nobody. `positive` is the positive class of
+    a binary model. Models of earlier versions of this template have neither.
     """
 
     name: str

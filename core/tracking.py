@@ -256,7 +256,7 @@ def _experiment(name: str) -> str:
                 return str(call("POST", "experiments/create", {"name": name})["experiment_id"])
             except AlreadyExists:  # another run made it in between
                 continue
-    raise UserError(f"MLflow has no experiment {name} and lets none be made: look whether it is among the deleted ones, and restore it")
+    raise UserError(f"MLflow cannot create the experiment {name}: it may have been deleted, restore it")
 
 
 def _sentence(error: BaseException) -> str:

@@ -140,7 +140,7 @@ class _Session:
             self.process.wait()
 
     def _show(self, task: str, executor_input: dict[str, Any]) -> None:
-        """Put the step's pages beside its log, also when it failed or S3 is gone: then they are wanted most."""
+        """Put the step's pages beside its log, even if it failed or S3 does not answer."""
         for _, kind, path in _artifacts(executor_input):
             if kind == "system.HTML" and path.exists():
                 with contextlib.suppress(OSError):

@@ -125,7 +125,7 @@ class Follower:
         if reason in NO_IMAGE:
             image = pod.spec.containers[0].image
             cure = "build and push it, or correct `images:` of the overlay and apply it again"
-            raise UserError(f"the image {image} cannot be had ({reason}: {message.rpartition(': ')[2]}): {cure}")
+            raise UserError(f"cannot pull the image {image} ({reason}: {message.rpartition(': ')[2]}): {cure}")
         if reason in NO_CONTAINER:
             raise UserError(
                 f"the pod cannot start ({message}): make what is missing (kubectl apply -k k8s/overlays/..., make secrets), then run again"

@@ -126,7 +126,7 @@ def running(folder: Path, *options: str, **client: Any) -> Iterator[Broker]:
 
 @contextmanager
 def running_kafka(folder: Path, *properties: str, **client: Any) -> Iterator[Broker]:
-    """Run Apache Kafka, one node without ZooKeeper, its jars from Maven Central; the test is skipped where they cannot be had."""
+    """Run Apache Kafka, one node without ZooKeeper, its jars from Maven Central; the test is skipped if they cannot be downloaded."""
     with _started(_apache(folder, *_nodes(1)[0], *properties, client=client)) as broker:
         yield broker
 

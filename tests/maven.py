@@ -18,7 +18,7 @@ DEPENDENCY = "<dependency><groupId>{}</groupId><artifactId>{}</artifactId><versi
 
 
 def jars(folder: Path, *coordinates: str) -> None:
-    """Have artifacts, each `group:name:version`, and what they need in a folder; the test is skipped where they cannot be had."""
+    """Have artifacts, each `group:name:version`, and what they need in a folder; the test is skipped if they cannot be downloaded."""
     if folder.exists():
         return
     if not (shutil.which("java") and shutil.which("mvn")):

@@ -7,7 +7,7 @@ from components.step import step
 
 @step
 def report(config: str, status: dsl.PipelineTaskFinalStatus, page: dsl.Output[dsl.HTML]) -> None:
-    """Write the run's report and end its MLflow run, also when a step failed.
+    """Write the run's report and end its MLflow run, even if a step failed.
 
     Args:
         config: The use case, as YAML text.

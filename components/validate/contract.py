@@ -48,7 +48,7 @@ def validate(run: Run, folder: str, page: str, raw: dict[str, Any] | None = None
     Args:
         run: The step's notes.
         folder: Where `<source>.parquet` lies for each source.
-        page: Where the report is written, also when the contract is broken.
+        page: Where the report is written, even if the contract is broken.
         raw: What extract says of the tables.
 
     Raises:

@@ -13,7 +13,7 @@ from core.tables import columns, identifier, literal, write_parquet
 DAY, CLOCK, ZONE = "[0-9]{4}-[0-9]{2}-[0-9]{2}", "[0-9]{1,2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,9})?)?", " ?(Z|UTC|[+-][0-9]{2}(:?[0-9]{2})?)"
 AT_ONCE = 50  # columns of one query
 CODE = "[+-]?0[0-9]+"  # as of a post office: text, since the zeros in front count
-CASTS = {  # in this order; @ is the text, and null what is none of it
+CASTS = {  # tried in this order: @ is the text, and the result is null for a text of another type
     "BIGINT": "CASE WHEN regexp_full_match(trim(@), '[+-]?[0-9]+') THEN TRY_CAST(@ AS BIGINT) END",
     "DOUBLE": "CASE WHEN (isfinite(TRY_CAST(@ AS DOUBLE)) OR lower(trim(@)) = 'nan') AND NOT contains(@, '_') THEN TRY_CAST(@ AS DOUBLE) END",
     "BOOLEAN": "CASE WHEN lower(trim(@)) IN ('true', 'false') THEN TRY_CAST(trim(@) AS BOOLEAN) END",

@@ -46,7 +46,7 @@ def wine(platform: Platform) -> Story:
 
 @pytest.fixture(scope="module")
 def diabetes(platform: Platform) -> Story:
-    """A run with another number of trials, and one whose data cannot be had."""
+    """A run with another number of trials, and one whose data are missing."""
 
     def make() -> list[Ended]:
         forget("diabetes")

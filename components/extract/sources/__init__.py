@@ -17,7 +17,7 @@ def fetch(source: Kind, request: Request) -> Delivery:
     """Bring a source's data onto this machine, complete.
 
     Raises:
-        UserError: It cannot be had, or not all of it.
+        UserError: It cannot be read, or only a part of it.
     """
     module = import_module(f"components.extract.sources.{source.kind}")  # each by itself: a database's client costs a file nothing
     found: Callable[[Any, Request], Delivery] = module.fetch

@@ -185,7 +185,7 @@ def _check_length(source: HttpsSource, response: requests.Response, version: Ver
     if version.total is not None:
         _check_size(source, version.total)
     elif "chunked" not in response.headers.get("Transfer-Encoding", "").lower() and not source.sha256:
-        raise UserError(f"{source.address}: the server does not say how long the file is, a part would pass for all of it: give its sha256")
+        raise UserError(f"{source.address}: the server sends no Content-Length, so a truncated download could go unnoticed: set sha256")
 
 
 def _check_size(source: HttpsSource, size: int) -> None:

@@ -23,7 +23,7 @@ THEN = {"Last-Modified": "Fri, 20 Nov 2026 10:00:00 GMT"}
 AGAIN = "run again later, or look what is wrong with the server"
 BROKEN = f"the server does not answer, or breaks the connection, after 5 tries: {AGAIN}"
 DENIED = "access is denied (403): ask for the right to read it, or correct the name and password for 127.0.0.1 in ~/.netrc"
-ENDLESS = "the server does not say how long the file is, a part would pass for all of it: give its sha256"
+ENDLESS = "the server sends no Content-Length, so a truncated download could go unnoticed: set sha256"
 NETRC = "~/.netrc (NETRC names another file)"
 
 

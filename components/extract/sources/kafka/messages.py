@@ -45,7 +45,7 @@ def copy(consumer: Consumer, source: KafkaSource, spans: list[Span], folder: Pat
     """Write the messages of all spans, one partition after the other.
 
     Raises:
-        UserError: Some of the messages cannot be had.
+        UserError: Some of the messages cannot be read.
     """
     made = Copy()
     for span in spans:

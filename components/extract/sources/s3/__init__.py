@@ -18,7 +18,7 @@ def fetch(source: S3Source, request: Request) -> Delivery:
     """Download the objects that the address means, each as it is now: what arrives later or is overwritten is not part of the run.
 
     Raises:
-        UserError: There is none, one changed meanwhile, or they cannot be had.
+        UserError: There is none, one changed meanwhile, or S3 refuses.
     """
     bucket, pattern = split(source.uri)
     before, now = request.watermark if source.incremental else None, datetime.now(UTC)
