@@ -18,7 +18,8 @@ from core import registry
 from core.bundle import Bundle, Golden, Input, load_model
 from core.config import Features, UseCase
 from core.errors import ChampionMissing, UserError
-from core.examples import examples
+from core.examples import examples, target
+from core.fitted import units_of
 from core.metrics import Predictions, score
 from core.mlflow_api import call
 from core.predict import predict
@@ -114,6 +115,19 @@ def test_the_champion_is_not_judged_on_rows_that_it_was_fitted_on(platform: Plat
     assert (run.metrics["rows.judged"], run.metrics["rows.left_out"]) == (120, 120)
     assert "judged on 120 of 240 test rows: version 1 was fitted on the others" in run.summary
     assert "judged on 120 of 240 test rows" in run.tags["reason"] and "judged on 120 of 240" in (tmp_path / "page.html").read_text()
+
+
+def test_with_a_split_by_group_the_interval_is_that_of_whole_groups(platform: Platform, binary: Trained, tmp_path: Path) -> None:
+    usecase = binary.named(key=None, split=small.usecase(key=None, split={"by": "group", "column": "customer"}).split)
+    table = small.written(tmp_path / "table.parquet", small.columns() | {"customer": np.arange(600) // 20})
+
+    run, _ = evaluated(usecase, table, binary.model, tmp_path)
+
+    own = predict(load_model(Path(binary.model).read_bytes()), *examples(table, usecase, "test"), usecase)
+    rival = dummy(usecase, target(table, usecase, "train"), own)
+    of_groups, of_rows = compare(usecase, own, rival, units_of(usecase, table)), compare(usecase, own, rival)
+    assert (run.metrics["difference_low"], run.metrics["difference_high"]) == (of_groups.low, of_groups.high)
+    assert of_groups != of_rows
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,11 @@ def test_a_name_means_the_class_that_is_written_like_it(name: Any, classes: list
     assert (found, type(found)) == (label, type(label))
 
 
+@pytest.mark.parametrize("classes", [[0, 1], [1, 0], [0.0, 1.0], [False, True]], ids=str)
+def test_without_a_name_one_or_true_is_the_positive_class(classes: list[Any]) -> None:
+    assert positive(small.usecase(positive=None), classes) == 1
+
+
 @pytest.mark.parametrize(
     ("named", "classes", "sentence"),
     [

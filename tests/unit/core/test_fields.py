@@ -66,6 +66,14 @@ def test_a_quoted_text_means_the_same_in_duckdb_and_python(dialect: Dialect, tex
     assert list(Reader(dialect).texts(marked)) == by_duckdb("string", texts, dialect)
 
 
+@pytest.mark.parametrize("blank", [" ", "\t", "\r", "\n", "\v", "\f", "\u00a0"], ids=ascii)
+def test_strip_removes_every_blank(blank: str) -> None:
+    reader, text = Reader(GERMAN), f"{blank}1{blank}"
+
+    assert (reader.texts([text]), reader.numbers([text])) == (["1"], [1.0])
+    assert (by_duckdb("string", [text], GERMAN), by_duckdb("number", [text], GERMAN)) == (["1"], [1.0])
+
+
 def test_a_boolean_means_the_same_in_duckdb_and_python() -> None:
     texts = [form for word in ("true", "t", "yes", "y", "1") for form in (word, word.upper(), f" {word}\t")]
     texts += [form for word in ("false", "f", "no", "n", "0") for form in (word, word.title(), f"\n{word} ")]

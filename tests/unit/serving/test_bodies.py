@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import orjson
 import pytest
 
 from core.fields import Dialect
-from serving.body import BODY_LIMIT, parse_json, without_nan
+from serving.body import BODY_LIMIT, decompressed, parse_json, without_nan
 from serving.budget import LIMIT, RESERVE
 from serving.columns import Schema
 from serving.errors import RequestError
@@ -21,7 +22,7 @@ from tests.unit.serving.models import Trained
 from tests.unit.serving.servers import Running
 from tests.unit.serving.test_columns import INPUTS
 
-JSON = {"content-type": "application/json"}
+JSON, GZIP = {"content-type": "application/json"}, {b"content-encoding": b"gzip"}
 PATHS = ["/invocations", "/v2/models/wine/infer", "/v1/models/wine:predict"]
 one_engine = pytest.mark.parametrize("engine", ["onnx"], indirect=True)
 
@@ -134,15 +135,25 @@ def test_honest_rows_of_16_mb_weigh_less_than_a_server_has(weigh: Any) -> None:
 @pytest.mark.parametrize("shape", [b'{"x":NaN,"y":"\\n%s"}', b"[NaN%s]"])
 def test_writing_null_for_nan_takes_no_more_than_is_weighed(shape: bytes) -> None:
     body = shape % (b"a" * 2**21 if b"y" in shape else b",NaN" * 2**19)
+
+    assert peak(without_nan, body) < NAN_BYTE * len(body)
+    assert json_weight(body) > (NAN_BYTE + 1) * len(body)
+
+
+def test_a_bomb_of_gzip_is_not_unpacked_beyond_the_limit() -> None:
+    bomb = gzip.compress(b" " * 2**24, 1)
+
+    assert decompressed(bomb, GZIP, 1000) is None
+    assert peak(decompressed, bomb, GZIP, 1000) < 2**20
+
+
+def peak(work: Callable[..., object], *arguments: Any) -> int:
     tracemalloc.start()
     try:
-        without_nan(body)
-        _, peak = tracemalloc.get_traced_memory()
+        work(*arguments)
+        return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-
-    assert peak < NAN_BYTE * len(body)
-    assert json_weight(body) > (NAN_BYTE + 1) * len(body)
 
 
 @pytest.mark.parametrize("dialect", [Dialect("^"), Dialect("§", encoding="latin-1")])

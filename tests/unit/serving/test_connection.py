@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import orjson
 import pytest
 
 from serving.connection import FIELDS_LIMIT, HEAD_LIMIT
+from tests.unit.serving import web
 from tests.unit.serving.models import Trained
 from tests.unit.serving.servers import Running
 from tests.unit.serving.strategies import INVOKE
@@ -22,6 +24,10 @@ pytestmark = pytest.mark.parametrize("engine", ["onnx"], indirect=True)
 
 def rows(wine: Trained, *numbers: int) -> bytes:
     return orjson.dumps({"instances": wine.rows(*numbers)})
+
+
+def body_bytes(server: Running) -> float:
+    return float(re.findall(r"^model_body_bytes (.*)$", web.get(f"{server.url}/metrics").text, re.MULTILINE)[0])
 
 
 @pytest.mark.parametrize("is_chunked", [False, True], ids=["with a length", "in chunks"])
@@ -83,8 +89,12 @@ def test_requests_ahead_wait_in_the_kernel_and_not_in_memory(wine_server: Runnin
         with pytest.raises(TimeoutError):
             for _ in range(40):
                 client.sendall(ahead)
+        held = body_bytes(wine_server)
 
     assert wine_server.process.poll() is None
+    assert 0 < held < 2**20
+    while body_bytes(wine_server):  # until the server has seen that the client is gone
+        time.sleep(0.01)
 
 
 def test_an_error_comes_after_the_answers_before_it(wine_server: Running, wine: Trained) -> None:
