@@ -93,7 +93,12 @@ def path_literal(path: object, below: str = "") -> str:
     Args:
         path: The file or folder.
         below: A pattern of names in that folder, such as `/*.parquet`.
+
+    Raises:
+        UserError: The path has a backslash beside such a sign: patterns of DuckDB match no backslash.
     """
+    if "\\" in str(path) and PATTERN.search(str(path)):
+        raise UserError(f"DuckDB cannot read {path}, whose name has a backslash beside *, ? or [: rename it")
     return literal(PATTERN.sub(r"[\g<0>]", str(path)) + below)
 
 

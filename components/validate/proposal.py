@@ -19,9 +19,8 @@ from components.validate.rules import TYPES, kind
 from components.validate.skeleton import skeleton
 from components.validate.typed import typed
 from components.validate.violation import table
-from components.validate.words import share, value
+from components.validate.words import printable, share, value
 from core.config import UseCase
-from core.reports import short
 from core.sources import csv_of
 from core.tables import columns, connect, identifier
 
@@ -52,7 +51,7 @@ def propose(usecase: UseCase, folder: str) -> str:
             )
             csv = csv_of(usecase.sources[name])
             found = (f"{column}: {hint}" for column, profiled in tables[-1].known.items() for hint in hints(column, profiled, csv))
-            lines += ["  # " + "".join(sign if sign.isprintable() else " " for sign in hint) for hint in found]
+            lines += [f"  # {printable(hint)}" for hint in found]
             lines += [f"  {_flow(name)}:", *(f"    {line}" for line in _promises(tables[-1]))]
         key = list(_key(connection, max(tables, key=lambda item: item.rows)))
     columns_known = {column: examined for item in tables for column, examined in item.known.items()}
@@ -90,7 +89,7 @@ def _promises(examined: _Table) -> Iterator[str]:
         if promise:
             yield f"  {_flow(name)}: {_flow(promise)}  # {_seen(column)}"
         else:
-            yield f"  # {_printable(name)}: {column.type.lower()} is of no type that a contract knows"
+            yield f"  # {printable(name)}: {column.type.lower()} is of no type that a contract knows"
 
 
 def _least(rows: int) -> int:
@@ -127,11 +126,11 @@ def _key(connection: duckdb.DuckDBPyConnection, examined: _Table) -> Iterator[st
     tried = (list(group) for group, _ in zip(likely, range(PAIRS), strict=False) if _is_unique(connection, path, group))
     key = next(iter(keys), None) or next(tried, None)
     if key:
-        yield f"key: {_flow(key)}  # no two of {rows:,} rows of {_printable(name)} share {'these' if len(key) > 1 else 'it'}; let features() keep it"
+        yield f"key: {_flow(key)}  # no two of {rows:,} rows of {printable(name)} share {'these' if len(key) > 1 else 'it'}; let features() keep it"
     elif _is_unique(connection, path, tuple(known)):
-        yield f"key: all  # no two of {rows:,} rows of {_printable(name)} are equal; a few columns of yours that identify a row are better"
+        yield f"key: all  # no two of {rows:,} rows of {printable(name)} are equal; a few columns of yours that identify a row are better"
     else:
-        yield f"# key: some of {rows:,} rows of {_printable(name)} are equal, so no columns identify a row: remove the repeated ones in features()"
+        yield f"# key: some of {rows:,} rows of {printable(name)} are equal, so no columns identify a row: remove the repeated ones in features()"
 
 
 def _is_unique(connection: duckdb.DuckDBPyConnection, path: Path, names: tuple[str, ...], limit: str = "") -> bool:
@@ -201,14 +200,10 @@ def _seen(column: Profile) -> str:
         first, median, last = (value(column.quantiles[place], column) for place in (0, 3, -1))
         parts.append(f"{first} to {last}, median {median}")
     elif column.values and not _are_few(column):
-        parts.append(f"{column.distinct:,} different, such as {_printable(next(iter(column.values)))}")
+        parts.append(f"{column.distinct:,} different, such as {printable(next(iter(column.values)))[:40]}")
     elif column.known and column.kind == "text":
-        parts.append(f"about {column.distinct:,} different" if not column.values else f"most often {_printable(next(iter(column.values)))}")
+        parts.append(f"about {column.distinct:,} different" if not column.values else f"most often {printable(next(iter(column.values)))[:40]}")
     return ", ".join(parts) or "only nulls"
-
-
-def _printable(text: str) -> str:
-    return short("".join(sign if sign.isprintable() else " " for sign in text))
 
 
 def _flow(found: Any) -> str:

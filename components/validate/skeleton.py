@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from components.validate.profile import Profile
 from components.validate.rules import TYPES, kind
-from core.errors import shown
+from components.validate.words import printable
 
 MANY = 250  # different texts, beyond which a one-hot column would not keep them apart
 
@@ -23,7 +23,7 @@ def skeleton(known: dict[str, Profile], keys: list[list[str]], flow: Callable[[l
     for role, is_text in (("numeric", False), ("categorical", True)):
         yield f"  {role}: {flow([name for name in fit if _is_text(known[name]) is is_text])}"
     if len(fit) < len(known):
-        yield f"  # left out: {', '.join(f'{shown(name)} ({reason})' for name, reason in reasons.items() if reason)}"
+        yield f"  # left out: {', '.join(f'{printable(name)[:40]} ({reason})' for name, reason in reasons.items() if reason)}"
 
 
 def _is_text(column: Profile) -> bool:

@@ -21,6 +21,11 @@ def share(part: float) -> str:
     )
 
 
+def printable(text: str) -> str:
+    """Write a text on one line: whatever cannot be printed, such as a line break, becomes a blank."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)
+
+
 def value(number: float, column: Profile) -> str:
     """Write a value of a column of numbers or times."""
     if column.kind == "number":

@@ -150,7 +150,14 @@ def test_features_to_choose_from_can_be_pasted(tmp_path: Path) -> None:
 
 
 def test_each_line_says_what_was_seen(tmp_path: Path) -> None:
-    data = {"x": [1.0, 5.0, None, 9.0], "evil\n# name": ["a\nb: c", "d", "e", "f"], "blob": [b"x"] * 4, "always": [7] * 4}
+    data = {
+        "x": [1.0, 5.0, None, 9.0],
+        "a\nb": [b"x"] * 4,
+        "code": ["01", "01", "02", "03"],
+        "evil\n# name": ["a\nb: c", "d", "e", "f"],
+        "blob": [b"x"] * 4,
+        "always": [7] * 4,
+    }
 
     text, found = proposed(tmp_path, data)
 
@@ -159,7 +166,9 @@ def test_each_line_says_what_was_seen(tmp_path: Path) -> None:
     assert "4 different, such as a b: c\n" in text
     assert "# blob: blob is of no type that a contract knows\n" in text
     assert "# always 7\n" in text
-    assert list(found["columns"]) == ["x", "evil\n# name", "always"]
+    assert "3 different, such as 01\n" in text
+    assert "# left out: a b (of no type" in text
+    assert list(found["columns"]) == ["x", "code", "evil\n# name", "always"]
 
 
 COLUMNS = st.sampled_from(

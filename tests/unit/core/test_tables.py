@@ -48,6 +48,14 @@ def test_a_path_means_one_file_whatever_signs_it_has(tmp_path: Path) -> None:
             assert columns(connection, target) == {"name": "VARCHAR"}
 
 
+@pytest.mark.parametrize("name", ["a\\[1]", "a\\b*", "a?\\"])
+def test_a_backslash_beside_a_pattern_sign_is_refused(name: str) -> None:
+    with pytest.raises(UserError) as refused:
+        path_literal(f"{name}.csv")
+
+    assert str(refused.value) == f"DuckDB cannot read {name}.csv, whose name has a backslash beside *, ? or [: rename it"
+
+
 def test_no_reader_takes_a_path_for_a_pattern() -> None:
     rooms = ("core", "components", "local", "serving", "pipelines", "cli")
     sources = [path for room in rooms for path in (FOLDER.parent / room).rglob("*.py")]
