@@ -22,6 +22,7 @@ PATTERN = re.compile(r"[*?[]")  # what DuckDB's readers take for a pattern of fi
 FILE = re.compile(r'file \\*"([^"\\]+)')  # within JSON its quotes have a backslash
 LEAST_ROWS, MOST_ROWS = 2_048, 122_880  # of a row group: DuckDB's vector and its default
 GROUP = MOST_ROWS * 100  # values of a row group
+FLOATS = ("FLOAT", "DOUBLE")
 SPLITS = ("train", "validation", "test")
 
 
@@ -78,6 +79,16 @@ def _disk(file: Path) -> Path:
 def identifier(name: str) -> str:
     """Quote a column's or table's name for SQL."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def known(name: str, kind: str) -> str:
+    """Return SQL of a column's value, null where it is NaN.
+
+    Args:
+        name: The column.
+        kind: DuckDB's type of it.
+    """
+    return f"nullif({identifier(name)}, 'nan')" if kind in FLOATS else identifier(name)
 
 
 def literal(value: object) -> str:

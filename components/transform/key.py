@@ -5,7 +5,7 @@ import duckdb
 from core.config import UseCase
 from core.errors import UserError
 from core.keys import key_columns, key_hash
-from core.tables import identifier, view_columns
+from core.tables import identifier, known, view_columns
 
 SHOWN = 4  # columns of an example
 
@@ -13,17 +13,18 @@ SHOWN = 4  # columns of an example
 def refuse_bad_key(usecase: UseCase, connection: duckdb.DuckDBPyConnection) -> None:
     """Refuse rows of the view `outline` without a key, and equal rows if `key: all` says that there are none.
 
-    A column of the key may have nulls, as long as another column of the key has a value.
+    A column of the key may have nulls, as long as another column of the key has a value. NaN counts as null.
 
     Raises:
         UserError: There are such rows.
     """
-    columns = key_columns(usecase, view_columns(connection, "made"))
+    types = view_columns(connection, "made")
+    columns = key_columns(usecase, types)
     if not columns:
         return
     rows = _count(connection, "SELECT count(*) FROM outline")
     if usecase.key != "all":
-        without = " AND ".join(f"{identifier(name)} IS NULL" for name in columns)
+        without = " AND ".join(f"{known(name, types[name])} IS NULL" for name in columns)
         nulls = _count(connection, f"SELECT count(*) FROM outline WHERE {without}")  # noqa: S608
         if nulls:
             raise UserError(

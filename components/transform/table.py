@@ -25,7 +25,7 @@ from core.featurecheck import table_problems
 from core.featurecode import table
 from core.frozen import count
 from core.keys import key_columns
-from core.tables import SPLITS, columns, connect, identifier, path_literal, view_columns, write_parquet
+from core.tables import FLOATS, SPLITS, columns, connect, identifier, known, path_literal, view_columns, write_parquet
 from core.tracking import Run
 
 ORDERED = 100  # columns that order the rows; in a wider table a hash of the row follows
@@ -124,7 +124,7 @@ def _expression(usecase: UseCase, files: dict[str, Path]) -> Table:
 def _canonical(name: str, kind: str) -> str:
     """Let equal values have the same bits: there are two zeros, of which 0 added makes one, and many values that are no numbers."""
     column = identifier(name)
-    if kind not in ("FLOAT", "DOUBLE"):
+    if kind not in FLOATS:
         return column
     return f"CASE WHEN isnan({column}) THEN 'nan'::{kind} ELSE {column} + 0::{kind} END AS {column}"
 
@@ -132,8 +132,7 @@ def _canonical(name: str, kind: str) -> str:
 def _check(usecase: UseCase, connection: duckdb.DuckDBPyConnection) -> None:
     found = view_columns(connection, "made")
     for column in filter(None, (usecase.target, usecase.split.column)):
-        known = f"nullif({identifier(column)}, 'nan')" if found[column] in ("FLOAT", "DOUBLE") else identifier(column)
-        nulls, rows = connection.execute(f"SELECT count(*) - count({known}), count(*) FROM outline").fetchall()[0]  # noqa: S608
+        nulls, rows = connection.execute(f"SELECT count(*) - count({known(column, found[column])}), count(*) FROM outline").fetchall()[0]  # noqa: S608
         if nulls or not rows:
             what = f"{nulls:,} of {rows:,} rows without {column}: filter them out there" if rows else "no rows: look at its filters and joins"
             raise UserError(f"features() of {usecase.name} makes {what}")

@@ -7,14 +7,13 @@ import duckdb
 
 from core.config import UseCase
 from core.errors import UserError
-from core.tables import columns, identifier, path_literal
+from core.tables import FLOATS, columns, identifier, known, path_literal
 
-FLOATS = ("FLOAT", "DOUBLE")
 SHOWN = 3  # columns of an example row
 
 
 def refuse_unusable(usecase: UseCase, connection: duckdb.DuckDBPyConnection, path: Path, training_rows: int) -> None:
-    """Look at features and target in the table as it was written. NaN counts as null.
+    """Look at features, target, key, split column and baseline in the table as it was written. NaN counts as null.
 
     Raises:
         UserError: A number is infinite, or a feature is missing in all training rows.
@@ -22,10 +21,12 @@ def refuse_unusable(usecase: UseCase, connection: duckdb.DuckDBPyConnection, pat
     types, table = columns(connection, path), f"read_parquet({path_literal(path)})"
     clean = _clean(connection, path, training_rows)
     features = [name for name in usecase.features.names if name not in clean]
-    floats = [name for name in dict.fromkeys((*features, usecase.target)) if types[name] in FLOATS and name not in clean]
+    keys = usecase.key if isinstance(usecase.key, tuple) else ()
+    used = dict.fromkeys((*features, usecase.target, *keys, usecase.split.column, usecase.evaluate.baseline))
+    floats = [name for name in used if name and types[name] in FLOATS and name not in clean]
     infinite = [f"count(CASE WHEN isinf({identifier(name)}) THEN 1 END)" for name in floats]
-    known = [f"count(CASE WHEN split = 'train' THEN {_known(name, types[name])} END)" for name in features]
-    query = f"SELECT {', '.join(['count(*)', *infinite, *known])} FROM {table}"  # noqa: S608
+    present = [f"count(CASE WHEN split = 'train' THEN {known(name, types[name])} END)" for name in features]
+    query = f"SELECT {', '.join(['count(*)', *infinite, *present])} FROM {table}"  # noqa: S608
     rows, *counts = connection.execute(query).fetchall()[0]
     if bad := {name: count for name, count in zip(floats, counts, strict=False) if count}:
         listed = ", ".join(f"{count:,} of {rows:,} rows in {name}" for name, count in bad.items())
@@ -50,10 +51,6 @@ def _clean(connection: duckdb.DuckDBPyConnection, path: Path, training_rows: int
     complete = "bool_and(stats_min_value IS NOT NULL AND stats_max_value IS NOT NULL)"
     query = f"SELECT name FROM ({statistics}) GROUP BY name HAVING {complete} AND sum(stats_null_count) < {training_rows}"  # noqa: S608
     return {name for (name,) in connection.execute(query).fetchall()}
-
-
-def _known(name: str, kind: str) -> str:
-    return f"nullif({identifier(name)}, 'nan')" if kind in FLOATS else identifier(name)
 
 
 def _example(usecase: UseCase, connection: duckdb.DuckDBPyConnection, rows: str, names: Iterable[str]) -> str:

@@ -115,6 +115,12 @@ def test_a_composite_key_is_hashed_without_ambiguity() -> None:
         ),
         pytest.param(["kind", "row"], {"row": [None, None, *range(498)]}, None, id="a null in one column"),
         pytest.param(["row"], {"row": [None, None, *range(498)]}, "2 of 500 rows have no key, row is null: filter them out", id="a null key"),
+        pytest.param(
+            ["x", "y"],
+            {"x": [np.nan] * 2 + [1.0] * 498, "y": [np.nan, None, *range(498)]},
+            "2 of 500 rows have no key, x and y are null: filter them out",
+            id="a key that is not a number",
+        ),
     ],
 )
 def test_a_key_that_does_not_identify_a_row_is_refused(tmp_path: Path, key: Any, changes: dict[str, Any], sentence: str | None) -> None:
