@@ -62,14 +62,16 @@ def check_serving(document: dict[str, Any]) -> tuple[Serving | None, list[Proble
 def _problems(document: dict[str, Any], error: ValidationError) -> list[Problem]:
     """Return one problem for each place.
 
-    Of a value that may have several types, pydantic reports each; of a list with wrong items also that it is too short.
+    Of a value that may have several types, pydantic reports each; of an address also the key that it is short for; of a list
+    with wrong items also that it is too short.
     """
     found: list[tuple[tuple[str | int, ...], ErrorDetails]] = []
     for item in error.errors():
         path = _place(item["loc"])
         if item["type"] == "too_short" and len(item["input"]) > item["ctx"]["actual_length"]:
             continue
-        is_type = len(path) > 1 and item["type"] != "missing" and _at(document, path[:-1]) is item["input"]
+        above = _at(document, path[:-1])
+        is_type = len(path) > 1 and item["type"] != "missing" and (above is item["input"] or isinstance(above, str))
         if is_type and found and found[-1][0] == path[:-1]:
             found[-1][1]["msg"] += f" or {item['msg'].removeprefix('Input should be ')}"
         else:

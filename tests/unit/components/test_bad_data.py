@@ -329,12 +329,21 @@ def test_every_column_with_wrong_values_has_its_line(usecases: Path, tmp_path: P
     ]
 
 
+@pytest.mark.parametrize(
+    ("key", "place"),
+    [
+        pytest.param(None, "sources.rows", id="an address"),
+        pytest.param("path", "sources.rows.path", id="a mapping"),
+    ],
+)
 @pytest.mark.parametrize("path", ["/etc/passwd", "../../etc/passwd", "data/../../x.csv"])
-def test_a_path_out_of_the_folder_is_refused(path: str) -> None:
-    with pytest.raises(UserError) as error:
-        small.usecase(sources__rows=path)
+def test_a_path_out_of_the_folder_is_refused(path: str, key: str | None, place: str) -> None:
+    source = {"kind": "file", key: path} if key else path
 
-    assert f"sources.rows.path: a file lies below the use case's folder: write its path from there (found '{path}')" in str(error.value)
+    with pytest.raises(UserError) as error:
+        small.usecase(sources__rows=source)
+
+    assert f": {place}: a file lies below the use case's folder: write its path from there (found '{path}')" in str(error.value)
 
 
 @pytest.mark.parametrize(
