@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 BLANKS = " \t\r\n\v\f\u00a0"  # what `strip` removes
+SPACES = " \t\r\n\v\f"  # around a value that is no text, whatever `strip` is
 UTF_8 = "utf-8"
 EXPONENT = "(?:[eE][+-]?[0-9]+)?"
 VALUE = "@"  # in the expressions below
@@ -32,7 +33,7 @@ TYPES = {
     "string": "VARCHAR",
 }
 TRUE, FALSE = (", ".join(f"'{word}'" for word, value in WORDS.items() if value is wanted) for wanted in (True, False))
-SPACE = " || ".join(f"chr({ord(sign)})" for sign in " \t\r\n\v\f")  # around a value that is no text
+SPACE = " || ".join(f"chr({ord(sign)})" for sign in SPACES)
 SQL = {  # each null for what is no such value. The usual case is first, since a regular expression costs more
     "integer": """CASE WHEN TRY_CAST(@ AS BIGINT)::VARCHAR = @ THEN TRY_CAST(@ AS BIGINT)
         WHEN regexp_full_match(trim(@), '[+-]?[0-9]+([.]0*)?') THEN TRY_CAST(@ AS BIGINT) END""",
@@ -69,6 +70,16 @@ class Dialect:
         """Whether numbers are written as in Python."""
         return (self.decimal, self.thousands) == (".", "")
 
+    @property
+    def blanks(self) -> str:
+        """What does not count around a value that is no text."""
+        return BLANKS if self.strip else SPACES
+
+    @property
+    def missing_values(self) -> frozenset[str]:
+        """What means a missing value in a column that is not of text, without the blanks around it."""
+        return frozenset(("", *(text.strip(self.blanks) for text in self.missing)))
+
 
 DIALECT = Dialect(missing=("NA",))  # of CSV, if its source says nothing
 PLAIN = Dialect()  # of JSON and of paths: they have nulls of their own, so that no text means one
@@ -97,20 +108,22 @@ def missing_sql(kind: str, text: str, dialect: Dialect) -> str:
     """Return the SQL that is true of a text that means a missing value.
 
     In a column of text, what is quoted is text. There, the CSV reader has made nulls of what is not quoted.
+    In any other column, blanks do not count.
     """
     if not dialect.missing and not dialect.strip:
         return f"({text} IS NULL)"
+    if kind != "string":
+        stripped = _stripped(text) if dialect.strip else f"trim({text}, {SPACE})"
+        return f"({text} IS NULL OR {stripped} IN ({', '.join(map(_literal, sorted(dialect.missing_values)))}))"
     listed = ", ".join(map(_literal, ("", *dialect.missing)))
-    means = f"{_stripped(text) if dialect.strip else text} IN ({listed})"
-    if kind == "string":
-        means = f"{text} <> {_stripped(text)} AND {means}" if dialect.strip else "false"
+    means = f"{text} <> {_stripped(text)} AND {_stripped(text)} IN ({listed})" if dialect.strip else "false"
     return f"({text} IS NULL OR {means})"
 
 
 def number(dialect: Dialect) -> Callable[[str], float | None]:
     """Return what reads one text as a number: None if it is none. A word of WORDS is 1 or 0, as a boolean is in JSON."""
     grammar = re.compile(_grammar(dialect) + EXPONENT)
-    blanks = BLANKS if dialect.strip else " \t\r\n\v\f"
+    blanks = dialect.blanks
     words = {"nan": math.nan, **{word: float(value) for word, value in WORDS.items()}}
 
     def read(text: str) -> float | None:
@@ -138,7 +151,9 @@ class Reader:
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
         self.missing = frozenset(("", *dialect.missing))
-        self._number, self._is_plain = number(dialect), dialect.is_plain
+        self._number, self._is_plain, self._blanks = number(dialect), dialect.is_plain, dialect.blanks
+        self._missing_values = dialect.missing_values
+        self._has_missing_number = any(self._number(text) is not None for text in self._missing_values)
 
     def numbers(self, column: Sequence[str]) -> list[float | None]:
         """Read numbers, None where one is missing.
@@ -146,19 +161,21 @@ class Reader:
         Raises:
             Refused: A text is neither a number nor missing.
         """
-        known = column if self.missing.isdisjoint(column) else [text for text in column if text not in self.missing]
+        missing = self._missing_values
+        known = column if missing.isdisjoint(column) else [text for text in column if text not in missing]
         if not known:
             return [None] * len(column)
         joined = known[0] if len(known) == 1 else "".join(known)
         # Python takes more for a number than we do: what has an underscore, a separator of ASCII or another script's digits
-        if self._is_plain and joined.isascii() and joined.isprintable() and "_" not in joined:
+        is_plain = self._is_plain and not (self._has_missing_number and " " in joined)
+        if is_plain and joined.isascii() and joined.isprintable() and "_" not in joined:
             try:
                 values: list[Any] = list(map(float, known))
             except ValueError:
                 values = [math.nan]
             if all(map(math.isfinite, values)):
                 following = iter(values)
-                return values if known is column else [None if text in self.missing else next(following) for text in column]
+                return values if known is column else [None if text in missing else next(following) for text in column]
         return [self._one(row, text) for row, text in enumerate(column)]
 
     def texts(self, column: Sequence[str]) -> Sequence[str | None]:
@@ -170,10 +187,10 @@ class Reader:
         return [(str(text) if type(text) is Quoted else None) if text in self.missing else text for text in column]
 
     def _one(self, row: int, text: str) -> float | None:
-        if text in self.missing:
+        if text.strip(self._blanks) in self._missing_values:
             return None
         value = self._number(text)
-        if value is None and not (self.dialect.strip and text.strip(BLANKS) in self.missing):
+        if value is None:
             raise Refused(row, text)
         return value
 

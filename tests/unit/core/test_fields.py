@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import duckdb
@@ -91,6 +92,24 @@ def test_a_column_is_read_whole_whatever_is_missing_in_it() -> None:
     assert found[:4] == [1.0, None, 2.5, None]
     assert math.isnan(found[4] or 0)
     assert found[5] == 1.0
+
+
+@pytest.mark.parametrize(
+    "dialect",
+    [
+        pytest.param(Dialect(missing=("1", "-999", "n/a ")), id="plain"),
+        pytest.param(Dialect(missing=(" 1", "-999", "n/a")), id="listed with a blank"),
+        pytest.param(Dialect(decimal=",", missing=("1", "-999", "n/a")), id="decimal comma"),
+        pytest.param(Dialect(missing=("1", "-999", "n/a"), strip=True), id="stripped"),
+    ],
+)
+def test_a_blank_around_a_missing_number_does_not_count(dialect: Dialect) -> None:
+    texts = ["2", "1", " 1", "1\t", " -999 ", "-999", " n/a", " ", " 2"]
+
+    assert Reader(dialect).numbers(texts) == [2.0, *[None] * 7, 2.0]
+    assert [number(Reader(dialect), text) for text in texts] == [2.0, *[None] * 7, 2.0]
+    assert by_duckdb("number", texts, dialect) == [2.0, *[None] * 7, 2.0]
+    assert by_duckdb("string", [" 1"], replace(dialect, strip=False)) == [" 1"]
 
 
 @pytest.mark.parametrize(
