@@ -13,6 +13,7 @@ from core.tables import identifier, path_literal
 
 SIGN = b"PAR1"
 NULL = '"NULL"'  # the type of a column that has no values at all
+BYTES, TEXT = "BLOB", "VARCHAR"
 NUMBERS = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "FLOAT", "DOUBLE", "DECIMAL")
 TIMES = ("TIMESTAMP", "TIMESTAMP_NS", "TIMESTAMP_MS", "TIMESTAMP_S")
 
@@ -26,11 +27,14 @@ def relation(connection: duckdb.DuckDBPyConnection, batch: Batch) -> Relation:
     for file in batch.delivery.files:
         _check_whole(batch, file)
     listed = f"[{', '.join(map(path_literal, batch.delivery.files))}]"
-    columns = _checked(batch, _schemas(connection, listed))
+    schemas = _schemas(connection, listed)
+    columns, mixed = _checked(batch, schemas)
     names = [*(name for name in columns if name not in batch.partitions), *batch.partitions]
-    sql = f"read_parquet({listed}, union_by_name = true, can_have_nan = true, {batch.options()})"
+    sql = f"read_parquet({listed}, union_by_name = true, can_have_nan = true, binary_as_string = {bool(mixed)}, {batch.options()})"
+    if mixed:
+        _require_text(connection, batch, sql, sorted({name for each in schemas.values() for name, kind in each if kind == BYTES}), mixed)
     types = {row[0]: row[1] for row in connection.execute(f"DESCRIBE FROM {sql}").fetchall()}
-    texts = [identifier(name) for name in _utf8(connection, sql, [name for name in columns if types.get(name) == "BLOB"])]
+    texts = [identifier(name) for name in _utf8(connection, sql, [name for name in columns if types.get(name) == BYTES])]
     if texts:
         sql = f"(SELECT * REPLACE ({', '.join(f'decode({text}) AS {text}' for text in texts)}) FROM {sql})"  # noqa: S608
     nulls = frozenset(name for name in names if types.get(name) == NULL)
@@ -49,6 +53,14 @@ def _utf8(connection: duckdb.DuckDBPyConnection, sql: str, names: list[str]) -> 
     wrong = ", ".join(f"count(CASE WHEN {identifier(name)} IS NOT NULL AND TRY(decode({identifier(name)})) IS NULL THEN 1 END)" for name in names)
     counts = connection.execute(f"SELECT {wrong} FROM {sql}").fetchall()[0]  # noqa: S608
     return [name for name, count in zip(names, counts, strict=True) if not count]
+
+
+def _require_text(connection: duckdb.DuckDBPyConnection, batch: Batch, sql: str, names: list[str], mixed: str) -> None:
+    """Refuse columns of bytes that are not text: what reads one of them as text reads all of them so."""
+    try:
+        connection.execute(f"SELECT {', '.join(f'sum(length({identifier(name)}))' for name in names)} FROM {sql}")  # noqa: S608
+    except duckdb.InvalidInputException as error:
+        raise batch.refusal(f"{mixed}, and not all bytes are UTF-8 text: deliver files of one schema") from error
 
 
 def _check_whole(batch: Batch, file: Path) -> None:
@@ -82,18 +94,25 @@ def _columns(connection: duckdb.DuckDBPyConnection, file: str) -> list[tuple[str
     return found
 
 
-def _checked(batch: Batch, schemas: dict[str, list[tuple[str, str]]]) -> list[str]:
-    """Return the names of all columns, if in no two files they have types that contradict."""
+def _checked(batch: Batch, schemas: dict[str, list[tuple[str, str]]]) -> tuple[list[str], str]:
+    """Return the names of all columns, if in no two files they have types that contradict.
+
+    A column may be bytes in some files and text in others. Such a column is named, since it has to be read as text.
+    """
     first: dict[str, tuple[str, str]] = {}
+    mixed = ""
     for file, columns in schemas.items():
         batch.check_names([name for name, _ in columns], Path(file))
         for name, kind in columns:
             other, before = first.setdefault(name, (file, kind))
-            if NULL not in (kind, before) and _family(kind) != _family(before):
-                what = f"column {name} is {before} in {batch.relative(Path(other))} and {kind} in {batch.relative(Path(file))}"
+            if NULL in (kind, before) or _family(kind) == _family(before):
+                continue
+            what = f"column {name} is {before} in {batch.relative(Path(other))} and {kind} in {batch.relative(Path(file))}"
+            if {kind, before} != {BYTES, TEXT}:
                 raise batch.refusal(f"{what}: deliver files of one schema")
+            mixed = mixed or what
     batch.check_names(list(first))
-    return list(first)
+    return list(first), mixed
 
 
 def _family(kind: str) -> str:

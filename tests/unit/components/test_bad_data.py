@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from components.extract import text
@@ -262,6 +263,12 @@ def test_a_file_that_cannot_be_what_was_promised_is_refused(usecases: Path, tmp_
             "*.parquet",
             "*.parquet column x is BIGINT in 1.parquet and VARCHAR in 2.parquet: deliver files of one schema",
             id="types that contradict",
+        ),
+        pytest.param(
+            {"1.parquet": parquet(x=pa.array([b"a"]), y=pa.array([b"\xff"])), "2.parquet": parquet(x=["a"])},
+            "*.parquet",
+            "*.parquet column x is BLOB in 1.parquet and VARCHAR in 2.parquet, and not all bytes are UTF-8 text: deliver files of one schema",
+            id="bytes and text",
         ),
         pytest.param(
             {"1.parquet": parquet(x=[1.0]), "2.parquet": parquet(X=[2.0])},

@@ -102,6 +102,12 @@ def test_what_means_something_is_read_as_that(usecases: Path, tmp_path: Path, fi
         pytest.param({"1.parquet": parquet(x=[1]), "2.parquet": parquet(x=[1.5])}, "*", {"x": [1.0, 1.5]}, id="integers and numbers"),
         pytest.param({"1.parquet": parquet(x=pa.nulls(1)), "2.parquet": parquet(x=[2.0])}, "*", {"x": [None, 2.0]}, id="nothing but nulls in one"),
         pytest.param(
+            {"1.parquet": parquet(x=[1.0], k=pa.array(["é".encode()])), "2.parquet": parquet(x=[2.0], k=["ü"])},
+            "*",
+            {"x": [1.0, 2.0], "k": ["é", "ü"]},
+            id="bytes and text",
+        ),
+        pytest.param(
             {"x=1/k=01/a.csv": b"y\n1\n", "x=2/k=a%20b/a.csv": b"y\n2\n"},
             "*/*/*",
             {"y": ["1", "2"], "x": [1.0, 2.0], "k": ["01", "a b"]},
