@@ -68,8 +68,16 @@ def status(
         _find_platform()
         _say(commands.status(usecase))
     elif _show_servers():
+        problems = []
         for name in names():
-            _say("; ".join(filter(None, [commands.status(name), unfinished(name)])))
+            try:
+                state = commands.status(name)
+            except UserError as error:
+                problems.append(f"{name}: {error}")
+            else:
+                _say("; ".join(filter(None, [state, unfinished(name)])))
+        if problems:
+            raise UserError("\n".join(problems))
 
 
 def _reason(reason: str) -> list[str]:

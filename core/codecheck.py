@@ -48,7 +48,9 @@ def estimator(path: str) -> Any:
     module, _, name = path.rpartition(".")
     try:
         found = getattr(importlib.import_module(module), name, None)
-    except (ImportError, TypeError, ValueError) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a module raises what it likes, and may call sys.exit()
         if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
             raise UserError(
                 f"{path} needs the extra {error.name}, which is not installed: run `make add EXTRAS={error.name}`, "

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import inspect
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,7 +25,7 @@ def features(name: str) -> Callable[..., Any]:
     """
     file = f"usecases/{name}/features.py"
     try:
-        function: Callable[..., Any] | None = getattr(importlib.import_module(f"usecases.{name}.features"), "features", None)
+        function: Any = getattr(importlib.import_module(f"usecases.{name}.features"), "features", None)
     except ModuleNotFoundError as error:
         if error.name in ("usecases", f"usecases.{name}", f"usecases.{name}.features"):
             raise UserError(f"{file} is missing: write the function features() there") from error
@@ -34,9 +35,11 @@ def features(name: str) -> Callable[..., Any]:
         raise UserError(f"{missing}, which is not installed: `make add PACKAGE={error.name}` adds it") from error
     except SyntaxError as error:
         raise UserError(f"{_relative(error.filename, name) or file} line {error.lineno}: {error.msg}: correct it") from error
-    except Exception as error:  # the user's code raises what it likes
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the user's code raises what it likes, and may call sys.exit()
         raise UserError(f"{_where(error, name)}: {_described(error)}: correct it") from error
-    if not callable(function):
+    if not inspect.isfunction(function):
         raise UserError(f"{file} has no function features(): add it")
     return function
 
@@ -59,7 +62,9 @@ def table(name: str, tables: "Mapping[str, Table]") -> "Table":
     function = features(name)
     try:
         expression = function(**tables)
-    except Exception as error:  # the user's code raises what it likes
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise UserError(f"{_where(error, name)}: features() fails: {_advice(error)}") from error
     if not isinstance(expression, ibis.Table):
         raise UserError(f"usecases/{name}/features.py: features() returns {type(expression).__name__}: return an ibis table")
@@ -88,7 +93,7 @@ def _relative(filename: str | None, name: str) -> str | None:
     return str(path.relative_to(FOLDER.parent)) if path.is_relative_to(FOLDER / name) else None
 
 
-def _advice(error: Exception) -> str:
+def _advice(error: BaseException) -> str:
     """Say what went wrong and what to do, for the mistakes that people make most."""
     text = first_line(error)
     if INTO_MEMORY in text:
@@ -100,6 +105,6 @@ def _advice(error: Exception) -> str:
     return f"{_described(error)}: correct it"
 
 
-def _described(error: Exception) -> str:
+def _described(error: BaseException) -> str:
     text = first_line(error).rstrip(". ")
     return text if text == type(error).__name__ else f"{type(error).__name__}: {text}"

@@ -4,6 +4,7 @@ A source says what to read. Where its server is and who may read there comes fro
 """
 
 import hashlib
+import os
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -29,10 +30,21 @@ ENVIRONMENT = (  # by which servers are found and who may read there; what libpq
     *("NETRC", "REQUESTS_CA_BUNDLE"),
 )
 
+LONGEST = 255  # bytes of a file's name, on every file system that matters
+
 
 def _stays_below(path: str) -> str:
-    if path.startswith("/") or ".." in path.split("/"):
+    parts = path.split("/")
+    if path.startswith("/") or ".." in parts:
         raise ValueError("a file lies below the use case's folder: write its path from there")
+    if not set(parts) - {"", "."}:
+        raise ValueError("it is the use case's folder itself: write the path of a file in it, or a glob such as *.csv")
+    if mixed := [part for part in parts if "**" in part and part != "**"]:
+        raise ValueError(
+            f"** stands for any folders and needs a slash: write {mixed[0].replace('**', '*')}, or **/*.csv for the files in all folders"
+        )
+    if any(len(os.fsencode(part)) > LONGEST for part in parts):
+        raise ValueError(f"no name of a file is longer than {LONGEST} bytes: correct it")
     return path
 
 

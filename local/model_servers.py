@@ -5,7 +5,6 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from core.errors import UserError
 from core.processes import Process
 
 
@@ -25,14 +24,14 @@ class _Record:
     process: Process
 
 
-def recorded(home: Path) -> list[ModelServer]:
-    """List the model servers that were started, running or not."""
-    return [_read(file) for file in sorted((home / "serving").glob("*.json"))]
-
-
-def _read(file: Path) -> ModelServer:
-    try:
-        record = TypeAdapter(_Record).validate_json(file.read_bytes(), strict=True)
-        return ModelServer(f"serving/{record.usecase}", record.port, record.process)
-    except (ValueError, OSError) as error:
-        raise UserError(f"{file} is damaged: end that model server by hand and delete the file") from error
+def recorded(home: Path) -> tuple[list[ModelServer], list[Path]]:
+    """List the model servers that were started, running or not, and the files that cannot be read."""
+    servers, damaged = [], []
+    for file in sorted((home / "serving").glob("*.json")):
+        try:
+            record = TypeAdapter(_Record).validate_json(file.read_bytes(), strict=True)
+        except (ValueError, OSError):
+            damaged.append(file)
+        else:
+            servers.append(ModelServer(f"serving/{record.usecase}", record.port, record.process))
+    return servers, damaged

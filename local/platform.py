@@ -25,12 +25,12 @@ SLOWEST_START = 300.0  # seconds, as long as the process lives: MLflow imports f
 
 @dataclass(frozen=True)
 class ServerStatus:
-    """How one server is doing. `starting` is a process that does not answer (yet)."""
+    """How one server is doing. `starting` is a process that does not answer (yet), `damaged` a file at `address` that cannot be read."""
 
     name: str
     address: str
     pid: int | None
-    state: Literal["up", "starting", "down"]
+    state: Literal["up", "starting", "down", "damaged"]
     log: str
 
 
@@ -65,26 +65,32 @@ def down() -> list[str]:
 
     Returns:
         Names of the servers that were running.
+
+    Raises:
+        UserError: A file in `serving/` is damaged, so that its server is unknown. All others are ended before.
     """
     if not home().exists():
         return []
     with _locked():
-        platform, servers = load(), model_servers.recorded(home())
+        platform, (servers, damaged) = load(), model_servers.recorded(home())
         copies = {"mlflow": _copies("mlflow", platform.mlflow), "s3": _copies("s3", platform.s3)}
         with ThreadPoolExecutor() as pool:  # first the model servers: they may have predictions to write to S3
             found = list(pool.map(lambda server: processes.stop(server.process, LOG_SECONDS), servers))
             found += pool.map(_stop, copies.values())
+    if damaged:
+        raise UserError("\n".join(f"{file} is damaged: end that model server by hand and delete the file" for file in damaged))
     names = [*(server.name for server in servers), *copies]
     return [name for name, was_running in zip(names, found, strict=True) if was_running]
 
 
 def status() -> list[ServerStatus]:
     """Tell how each server is doing; nothing is started."""
-    platform = load()
+    platform, (servers, damaged) = load(), model_servers.recorded(home())
     return [
         _status("s3", platform.s3, platform.s3_port, "/healthz"),
         _status("mlflow", platform.mlflow, platform.mlflow_port, "/health"),
-        *(_status(server.name, server.process, server.port, "/v2/health/ready") for server in model_servers.recorded(home())),
+        *(_status(server.name, server.process, server.port, "/v2/health/ready") for server in servers),
+        *(ServerStatus(f"serving/{file.stem}", str(file), None, "damaged", "") for file in damaged),
     ]
 
 

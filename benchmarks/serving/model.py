@@ -103,6 +103,6 @@ def _mlflow_model(version: registry.Version, scratch: Path) -> Path:
 def _leave_storage_alone() -> None:
     """End the servers of MLflow and of the deployment: they would have a share of the cores."""
     state = load()
-    for process in [state.mlflow, *(server.process for server in model_servers.recorded(platform.home()))]:
+    for process in [state.mlflow, *(server.process for server in model_servers.recorded(platform.home())[0])]:
         if process:
             processes.stop(process)

@@ -7,7 +7,7 @@ import pytest
 from components.deploy.local import LocalDeployer
 from core.config import Serving
 from core.errors import UserError
-from local import model_servers
+from local.platform import down, status
 
 
 @pytest.mark.parametrize("text", [pytest.param("{", id="cut off"), pytest.param('{"usecase": "wine", "port": "x"}', id="other types")])
@@ -19,4 +19,5 @@ def test_a_damaged_record_of_a_model_server_is_named(tmp_path: Path, monkeypatch
     with pytest.raises(UserError, match=r"wine\.json is damaged: end that model server"):
         LocalDeployer("wine", Serving()).serving()
     with pytest.raises(UserError, match=r"wine\.json is damaged: end that model server"):
-        model_servers.recorded(tmp_path)
+        down()
+    assert [(server.name, server.state) for server in status()] == [("s3", "down"), ("mlflow", "down"), ("serving/wine", "damaged")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -225,3 +226,11 @@ def test_a_use_case_without_code_is_told_what_to_write() -> None:
         features("nowhere")
 
     assert str(refused.value) == "usecases/nowhere/features.py is missing: write the function features() there"
+
+
+def test_an_estimator_whose_module_ends_python_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "leaving_module.py").write_text("raise SystemExit('bye')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(UserError, match="there is no estimator leaving_module"):
+        estimator("leaving_module.Forest")

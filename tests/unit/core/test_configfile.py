@@ -198,6 +198,15 @@ BROKEN = [
         id="not installed",
     ),
     pytest.param("lookup", GOOD, "from usecases.lookup.table import X\n", "there is no usecases/lookup/table.py", id="own module"),
+    pytest.param("leaving", GOOD, "import sys\nsys.exit('bye')\n", "features.py line 2: SystemExit: bye: correct it", id="ends Python on import"),
+    pytest.param(
+        "leaver",
+        GOOD,
+        "def features(wine):\n    raise SystemExit(3)\n",
+        "features.py line 2: features() fails: SystemExit: 3: correct it",
+        id="ends Python",
+    ),
+    pytest.param("builtin", GOOD, "features = dict\n", "features.py has no function features(): add it", id="no function of Python"),
     pytest.param("name-error", GOOD, "features = wines\n", "features.py line 1: NameError: name 'wines' is not defined", id="fails on import"),
     pytest.param("import-name", GOOD, "from ibis import Tables\n", "features.py line 1: ImportError: cannot import name 'Tables'", id="no such name"),
     pytest.param(
