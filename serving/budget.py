@@ -29,9 +29,9 @@ class Budget:
         self.total = LEAST
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
-    def measure(self) -> None:
-        """Set aside what the process has now: the model is loaded."""
-        self.total = max(LEAST, self.limit - RESERVE - resident())
+    def measure(self, logged: int = 0) -> None:
+        """Set aside what the process has now, with the model loaded, and what the prediction log may take later."""
+        self.total = max(LEAST, self.limit - RESERVE - logged - resident())
 
     def take(self, weight: int) -> None:
         """Take memory at once; less than nothing is given back.

@@ -81,6 +81,11 @@ class PredictionLog:
         self._failure = ""
 
     @property
+    def size(self) -> int:
+        """Bytes that the rows of the log may take, as estimated."""
+        return self._limits.size
+
+    @property
     def buffered_rows(self) -> int:
         """Rows that are accepted and not written yet."""
         return self._accepted_rows - self.logged_rows - self._lost_rows

@@ -45,7 +45,7 @@ class Service:
             self.log = PredictionLog(self.version, model.manifest, self.settings.prediction_log)
             self.log.start()
         self.row_weight = row_weight(model, is_logged=self.log is not None)
-        self.budget.measure()
+        self.budget.measure(self.log.size if self.log else 0)
         self.headers = [*self.headers, (b"x-model-engine", model.engine.name.encode())]
         self.model = model
 

@@ -7,6 +7,7 @@ from itertools import chain
 from tests.manifests.build import Document, containers, named, pod
 
 LABELS = ("app.kubernetes.io/name", "app.kubernetes.io/component", "app.kubernetes.io/part-of")
+PROBE_SECONDS = 3  # a server that is busy with the largest request answers in less
 
 
 def violations(documents: list[Document]) -> list[str]:
@@ -56,6 +57,8 @@ def _container(container: Document, kind: str, template: Document) -> Iterator[s
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         if kind in ("Deployment", "StatefulSet") and container in template["spec"]["containers"] and probe not in container:
             yield f"no {probe}"
+        if probe != "startupProbe" and container.get(probe, {"timeoutSeconds": PROBE_SECONDS}).get("timeoutSeconds", 1) < PROBE_SECONDS:
+            yield f"{probe} waits less than {PROBE_SECONDS} seconds: one large request would take the server out of its Service"
 
 
 def images(documents: list[Document]) -> Iterator[str]:

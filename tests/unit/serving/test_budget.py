@@ -15,18 +15,21 @@ from typing import Any
 import numpy as np
 import pytest
 
+from core.bundle import Input, Manifest, Output
 from serving import endpoint
-from serving.budget import Budget
+from serving.budget import RESERVE, Budget, resident
 from serving.drain import Drain
 from serving.endpoint import INLINE_BYTES, INLINE_ROWS, Endpoint
 from serving.errors import RequestError
 from serving.model import Version
+from serving.prediction_log import Limits
 from serving.query import Query, Reply
 from serving.service import Service
 from serving.settings import Settings
 
 ROWS = INLINE_ROWS + 1
 TOTAL = 1000
+SLACK = 2**24  # what the process may take or give back meanwhile
 
 
 @pytest.fixture
@@ -101,6 +104,17 @@ async def cancelled(request: Awaitable[None], reached: Callable[[], Awaitable[An
 
 def left(service: Service) -> tuple[int, int]:
     return service.budget.used, service.bodies.bytes
+
+
+def test_the_rows_of_the_prediction_log_are_set_aside() -> None:
+    # given
+    made = Service(Version("wine", "3", "s3://models/x.zip", "sha256:0"), Settings(prediction_log=1.0, memory=2**34), Drain(0))
+    manifest = Manifest("wine", "binary", "quality", "onnx", (Input("alcohol", "FP64"),), (Output("predict", "FP64"),), (0, 1), {})
+    # when
+    made.open(SimpleNamespace(manifest=manifest, golden=None, engine=SimpleNamespace(name="onnx"), outputs=("predict",)))  # type: ignore[arg-type]
+    made.close()
+    # then
+    assert made.budget.total + resident() + RESERVE < made.budget.limit - Limits().size + SLACK
 
 
 def test_a_request_that_is_cancelled_while_the_model_is_asked_gives_back(service: Service) -> None:
