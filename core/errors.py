@@ -10,12 +10,15 @@ from types import TracebackType
 # Control characters, marks that change the direction of text, line separators and bytes that are no text: a terminal would act on them.
 ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 SECRETS = (
-    *("access_token", "api-key", "api_key", "apikey", "client_secret", "passwd", "password", "pwd", "secret", "sig", "signature"),
+    *("access-key", "access_key", "access_token", "accesskey", "accesskeyid", "auth", "awsaccesskeyid"),
+    *("api-key", "api_key", "apikey", "client_secret", "passwd", "password", "pwd", "secret", "sig", "signature"),
     *("token", "x-amz-credential", "x-amz-security-token", "x-amz-signature", "x-goog-credential", "x-goog-signature"),
 )
 # A name and password before a host; the password may hold a slash that should have been spelled %2F.
 USER = re.compile(r"""(?<=://)(?:[^/\s:"'<>]*:(?!\d+/)[^\s"'<>]*|[^/\s"'<>]*)@""")
-QUERY = re.compile(rf"""([?&;#](?:{"|".join(SECRETS)})=)[^&;#\s"'<>]*""", re.IGNORECASE)
+# In a query, each letter of a name may be spelled %61. A colon behind a value is not its own: a message goes on there.
+NAMES = "|".join("".join(f"(?:{re.escape(sign)}|%{ord(sign):x}|%{ord(sign.upper()):x})" for sign in name) for name in SECRETS)
+QUERY = re.compile(rf"""([?&;#](?:{NAMES})=)(?:[^&;#\s"'<>]*[^&;#\s"'<>:])?""", re.IGNORECASE)
 CONNINFO = re.compile(r"\b((?:ssl)?password\s*=\s*)('[^']*'|[^\s'\"]+)", re.IGNORECASE)
 NO_THREAD = "can't start new thread"  # what Python says when the memory does not suffice for one
 ADDRESS = re.compile(r"""(?:https?|s3)://[^\s"'<>]+""")

@@ -41,6 +41,9 @@ SECRET = "s3cr3t"
         pytest.param(f"at s3://{SECRET}@data/x.csv", "at s3://***@data/x.csv", id="a user alone"),
         pytest.param("at http://host:80/a@b", "at http://host:80/a@b", id="a port is no password"),
         pytest.param(f"https://h/x?a=1&Token={SECRET}&b=2", "https://h/x?a=1&Token=***&b=2", id="query"),
+        pytest.param(f"https://h/x?api%5Fk%65y={SECRET}&x=1", "https://h/x?api%5Fk%65y=***&x=1", id="a name with escapes"),
+        pytest.param(f"--set a=https://h/x?sig={SECRET}: wrong", "--set a=https://h/x?sig=***: wrong", id="a colon behind an address"),
+        pytest.param(f"https://h/x?sig=a:{SECRET}: wrong", "https://h/x?sig=***: wrong", id="a colon in a secret"),
         pytest.param(f"host=db password={SECRET} port=1", "host=db password=*** port=1", id="conninfo"),
     ],
 )
