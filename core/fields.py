@@ -94,7 +94,7 @@ def value_sql(kind: str, text: str, dialect: Dialect = PLAIN, date_format: str =
         dialect: How it is written.
         date_format: How its day is written, as strftime says it. Empty: as 2024-12-31.
     """
-    stripped = _stripped(text) if dialect.strip else text
+    stripped = stripped_sql(text) if dialect.strip else text
     if kind == "string":
         return f"CASE WHEN NOT {missing_sql(kind, text, dialect)} THEN {stripped} END" if dialect.strip else text
     if kind in ("integer", "number") and not dialect.is_plain:
@@ -113,10 +113,10 @@ def missing_sql(kind: str, text: str, dialect: Dialect) -> str:
     if not dialect.missing and not dialect.strip:
         return f"({text} IS NULL)"
     if kind != "string":
-        stripped = _stripped(text) if dialect.strip else f"trim({text}, {SPACE})"
+        stripped = stripped_sql(text) if dialect.strip else f"trim({text}, {SPACE})"
         return f"({text} IS NULL OR {stripped} IN ({', '.join(map(_literal, sorted(dialect.missing_values)))}))"
     listed = ", ".join(map(_literal, ("", *dialect.missing)))
-    means = f"{text} <> {_stripped(text)} AND {_stripped(text)} IN ({listed})" if dialect.strip else "false"
+    means = f"{text} <> {stripped_sql(text)} AND {stripped_sql(text)} IN ({listed})" if dialect.strip else "false"
     return f"({text} IS NULL OR {means})"
 
 
@@ -220,7 +220,8 @@ def _number_sql(kind: str, text: str, dialect: Dialect) -> str:
     return f"CASE WHEN regexp_full_match({text}, {_literal(grammar)}) OR lower(trim({text})) = 'nan' THEN {SQL[kind].replace(VALUE, plain)} END"
 
 
-def _stripped(text: str) -> str:
+def stripped_sql(text: str) -> str:
+    """Return the SQL of a text without the blanks around it."""
     return f"trim({text}, {' || '.join(f'chr({ord(sign)})' for sign in BLANKS)})"
 
 

@@ -18,7 +18,9 @@ from core import tracking
 from core.config import UseCase
 from core.configtext import where
 from core.contract import Contract
+from core.csvoptions import Csv
 from core.errors import UserError
+from core.sources import csv_of
 from core.tables import columns, connect
 from core.tracking import Run
 
@@ -58,7 +60,7 @@ def validate(run: Run, folder: str, page: str, raw: dict[str, Any] | None = None
     about = (raw or {}).get("tables", {})
     with connect(run.usecase.limits.memory) as connection:
         checked = [
-            check(connection, Path(folder), name, contract, before.get(name), now, about.get(name, {}))
+            check(connection, Path(folder), name, contract, before.get(name), now, about.get(name, {}), csv_of(run.usecase.sources[name]))
             for name, contract in run.usecase.contract.items()
         ]
     sentences = list(_sentences(run.usecase, checked))
@@ -80,6 +82,7 @@ def check(
     before: dict[str, Any] | None,
     now: float,
     about: dict[str, Any],
+    csv: Csv | None = None,
 ) -> Checked:
     """Check one table.
 
@@ -91,12 +94,13 @@ def check(
         before: Its profile in the last run that succeeded.
         now: When the pipeline run began.
         about: What extract says of it.
+        csv: The options of its source, if that is CSV.
     """
     path = folder / f"{name}.parquet"
     found = columns(connection, path)
     rows = connection.execute(f"SELECT count(*) FROM {table(path)}").fetchall()[0][0]  # noqa: S608
     old = {column: Profile(**one) for column, one in before["columns"].items()} if before else {}
-    sights = profile(connection, path, chosen(found, contract.columns), rows, old)
+    sights = profile(connection, path, chosen(found, contract.columns), rows, old, csv)
     changes = {column: change(sight, old.get(column)) for column, sight in sights.items()}
     rows_before = before["rows"] if before else None
     violations = [

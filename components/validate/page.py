@@ -29,7 +29,7 @@ STYLE = """
 .track { position: relative; height: .62rem; } .track i { position: absolute; inset: 0 auto 0 0; background: var(--blue); opacity: .8; border-radius: 2px; min-width: 1px; } .track u { position: absolute; top: -2px; bottom: -2px; width: 2px; background: var(--orange); }
 .numbers { font-size: .8rem; width: 100%; table-layout: fixed; } .numbers th, .numbers td { border: 0; padding: .05rem .4rem .05rem 0; text-align: left; font-variant-numeric: tabular-nums; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; } .numbers th { font-size: .72rem; font-weight: 400; } .numbers .old td { color: var(--orange); }
 .counts { font-size: .85rem; margin: 0 0 .3rem; } .counts span { margin-right: 1.1rem; } .counts em { font-style: normal; color: var(--grey); } .was { color: var(--orange); }
-.news { font-size: .8rem; margin: .3rem 0 0; overflow-wrap: anywhere; } .news b { font-weight: 600; } .news.small b { color: var(--amber); } .news.large b { color: var(--orange); } .wrong { color: var(--red); } .new { color: var(--amber); font-size: .72rem; font-weight: 600; }
+.news { font-size: .8rem; margin: .3rem 0 0; overflow-wrap: anywhere; white-space: pre-wrap; } .news b { font-weight: 600; } .news.small b { color: var(--amber); } .news.large b { color: var(--orange); } .wrong { color: var(--red); } .new { color: var(--amber); font-size: .72rem; font-weight: 600; }
 .legend { display: inline-block; width: 1.3rem; height: .6rem; vertical-align: baseline; margin-right: .35rem; } .legend.now { background: var(--blue); opacity: .8; } .legend.old { border-bottom: 2px solid var(--orange); height: .3rem; } .key { margin-right: 1.2rem; white-space: nowrap; }
 @media (max-width: 1000px) { .column { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); } .column > :last-child { grid-column: 1 / -1; } }
 @media (max-width: 620px) { body { margin: 1.2rem auto; padding: 0 .9rem; } .column { grid-template-columns: minmax(0, 1fr); padding-left: .7rem; } .numbers { font-size: .72rem; } }
@@ -103,7 +103,7 @@ def _cards(one: "Checked", anchor: str) -> list[Card]:
 
 
 def _table(one: "Checked", anchor: str, address: str, csv: Csv | None) -> Table:
-    made = [replace(card, hints=list(hints(card.name, one.sights[card.name].now, csv))) for card in _cards(one, anchor)]
+    made = [replace(card, hints=list(hints(card.name, one.sights[card.name].texts, csv))) for card in _cards(one, anchor)]
     before = one.rows_before
     grown = f", {one.rows / before - 1:+.1%} since the last run that succeeded" if before and before != one.rows else ""
     moved = [card for card in made if card.severity in ("large", "broken") and card.news]

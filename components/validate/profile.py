@@ -3,7 +3,7 @@
 import math
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +11,10 @@ import duckdb
 import numpy as np
 
 from components.validate.rules import FLOATS, TYPES, kind
+from components.validate.texts import LENGTH, Texts, alike, examine, measure, number_sql
 from components.validate.violation import table
+from core.csvoptions import Csv
+from core.fields import PLAIN, Dialect
 from core.tables import identifier, path_literal
 
 MOST = 200  # columns of a table that the contract does not name, together with those that it names
@@ -20,7 +23,8 @@ SAMPLE = 100_000  # rows by which quantiles are told, chosen by a hash of their 
 SHARES = tuple(round(step / 40, 3) for step in range(1, 40))  # of the bins of drift
 QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)  # that are shown
 BARS = 24  # of a histogram
-VALUES, DISTINCT, LENGTH = 50, 100_000, 80  # most frequent texts kept, distinct ones up to which they are counted, characters of one
+VALUES, DISTINCT = 50, 100_000  # most frequent texts kept, distinct ones up to which they are counted
+ALIKE = 10_000  # most frequent texts that are compared with one another
 
 Kind = Literal["number", "time", "text", "other"]
 
@@ -53,10 +57,18 @@ class Sight:
     now: Profile
     counts: list[int] = field(default_factory=list)
     values: dict[str, int] = field(default_factory=dict)
+    texts: Texts = field(default_factory=Texts)
 
 
-def profile(connection: duckdb.DuckDBPyConnection, path: Path, names: dict[str, str], rows: int, before: dict[str, Profile]) -> dict[str, Sight]:
-    """Look at the columns of a table: two passes of SQL a hundred columns, and one a column of text.
+def profile(
+    connection: duckdb.DuckDBPyConnection,
+    path: Path,
+    names: dict[str, str],
+    rows: int,
+    before: dict[str, Profile],
+    csv: Csv | None = None,
+) -> dict[str, Sight]:
+    """Look at the columns of a table: three passes of SQL a hundred columns, and one or two a column of text.
 
     Args:
         connection: Where the SQL runs.
@@ -64,16 +76,23 @@ def profile(connection: duckdb.DuckDBPyConnection, path: Path, names: dict[str, 
         names: The columns to look at, and DuckDB's types of them.
         rows: How many rows it has.
         before: What the columns held in the last run that succeeded.
+        csv: The options of its source, if that is CSV.
     """
     found: dict[str, Sight] = {}
+    dialect = csv.dialect if csv else PLAIN
     for start in range(0, len(names), AT_ONCE):
         looks = [_Look(name, names[name], rows, before.get(name)) for name in list(names)[start : start + AT_ONCE]]
         _measure(connection, path, looks)
         _bin(connection, path, [look for look in looks if look.edges])
-        for look in looks:
-            if look.kind == "text" and look.distinct <= DISTINCT:
-                _rank(connection, path, look)
-            found[look.name] = look.sight()
+        texts = [look for look in looks if look.kind == "text"]
+        for look in texts:
+            if look.distinct <= DISTINCT:
+                _rank(connection, path, look, dialect)
+        many = [look for look in texts if look.distinct > ALIKE and look.is_string]
+        for name, odd in measure(connection, path, [look.name for look in many], dialect).items():
+            look = next(look for look in many if look.name == name)
+            look.texts = replace(odd, alike=look.texts.alike)
+        found |= {look.name: look.sight() for look in looks}
     return found
 
 
@@ -98,11 +117,17 @@ class _Look:
         self.seen: list[int] = []
         self.values: dict[str, int] = {}
         self.seen_values: dict[str, int] = {}
+        self.texts = Texts()
 
     @property
     def is_counted(self) -> bool:
         """Whether its values have an order and distances."""
         return self.kind in ("number", "time")
+
+    @property
+    def is_string(self) -> bool:
+        """Whether its texts are strings, not booleans."""
+        return kind(self.type) in TYPES["string"]
 
     @property
     def number(self) -> str:
@@ -128,7 +153,7 @@ class _Look:
     def sight(self) -> Sight:
         """Say what was seen."""
         now = Profile(self.type, self.kind, self.rows, self.nulls, self.distinct, self.quantiles, self.edges, self.counts, self.bars, self.values)
-        return Sight(now, self.seen, self.seen_values)
+        return Sight(now, self.seen, self.seen_values, self.texts)
 
 
 def _kind(found: str) -> Kind:
@@ -195,15 +220,21 @@ def _binned(found: dict[float, int] | None, edges: list[float]) -> list[int]:
     return [bins.get(edge, 0) for edge in edges] + [sum(count for edge, count in bins.items() if edge > edges[-1])]
 
 
-def _rank(connection: duckdb.DuckDBPyConnection, path: Path, look: _Look) -> None:
-    """Count the most frequent texts, and those that the last run has kept."""
+def _rank(connection: duckdb.DuckDBPyConnection, path: Path, look: _Look, dialect: Dialect) -> None:
+    """Count the most frequent texts, and those that the last run has kept; find what is odd among them."""
     value = f"left({identifier(look.name)}::VARCHAR, {LENGTH})"
     groups = f"SELECT {value} AS value, count(*) AS times FROM {table(path)} WHERE {identifier(look.name)} IS NOT NULL GROUP BY 1"  # noqa: S608
+    is_number = number_sql("value", dialect) if look.is_string else "true"
+    windows = "row_number() OVER (ORDER BY times DESC, value) AS place, count(*) OVER () AS different"
+    numbers = "sum(CASE WHEN is_number THEN times ELSE 0 END) OVER ()::BIGINT AS numbers"
+    ranked = f"SELECT value, times, is_number, {windows}, {numbers} FROM (SELECT *, {is_number} AS is_number FROM ({groups}))"  # noqa: S608
+    wanted = f"place <= {VALUES} OR value IN $kept OR (NOT is_number AND place <= {ALIKE})"
     kept = list(look.before.values) if look.before else []
-    ranked = f"SELECT value, times, row_number() OVER (ORDER BY times DESC, value) AS place, count(*) OVER () AS different FROM ({groups})"  # noqa: S608
-    query = f"{ranked} QUALIFY place <= {VALUES} OR value IN $kept ORDER BY place"
-    found = connection.execute(query, {"kept": kept}).fetchall()
-    look.values = {value: times for value, times, place, _ in found if place <= VALUES}
-    look.distinct = found[0][3] if found else 0
+    found = connection.execute(f"{ranked} QUALIFY {wanted} ORDER BY place", {"kept": kept}).fetchall()
     known = {value: times for value, times, *_ in found}
+    look.values = {value: times for value, times, _, place, *_ in found if place <= VALUES}
     look.seen_values = {value: known.get(value, 0) for value in kept}
+    look.distinct, numbers_count = found[0][4:] if found else (0, 0)
+    if look.is_string:
+        texts = {value: times for value, times, is_number, place, *_ in found if not is_number and place <= ALIKE}
+        look.texts = replace(examine(texts, numbers_count, look.rows - look.nulls, dialect), alike=alike(texts))

@@ -14,13 +14,15 @@ import duckdb
 import yaml
 
 from components.validate.hints import hints
-from components.validate.profile import LENGTH, Profile, profile
+from components.validate.profile import Profile, profile
 from components.validate.rules import TYPES, kind
 from components.validate.skeleton import skeleton
+from components.validate.texts import LENGTH, Texts
 from components.validate.typed import typed
 from components.validate.violation import table
 from components.validate.words import printable, share, value
 from core.config import UseCase
+from core.csvoptions import Csv
 from core.sources import csv_of
 from core.tables import columns, connect, identifier
 
@@ -45,12 +47,11 @@ def propose(usecase: UseCase, folder: str) -> str:
     """
     lines, tables = ["contract:"], list[_Table]()
     with tempfile.TemporaryDirectory() as workplace, connect(usecase.limits.memory) as connection:
-        for name in usecase.sources:
-            tables.append(
-                _examined(connection, name, typed(connection, Path(folder, f"{name}.parquet"), Path(workplace), csv_of(usecase.sources[name])))
-            )
-            csv = csv_of(usecase.sources[name])
-            found = (f"{column}: {hint}" for column, profiled in tables[-1].known.items() for hint in hints(column, profiled, csv))
+        for name, source in usecase.sources.items():
+            csv = csv_of(source)
+            path = typed(connection, Path(folder, f"{name}.parquet"), Path(workplace), csv)
+            tables.append(_examined(connection, name, path, csv))
+            found = (f"{column}: {hint}" for column, texts in tables[-1].texts.items() for hint in hints(column, texts, csv))
             lines += [f"  # {printable(hint)}" for hint in found]
             lines += [f"  {_flow(name)}:", *(f"    {line}" for line in _promises(tables[-1]))]
         key = list(_key(connection, max(tables, key=lambda item: item.rows)))
@@ -66,18 +67,20 @@ class _Table(NamedTuple):
     path: Path
     rows: int
     known: dict[str, Profile]
+    texts: dict[str, Texts]
     keys: list[list[str]]
 
 
-def _examined(connection: duckdb.DuckDBPyConnection, name: str, path: Path) -> _Table:
+def _examined(connection: duckdb.DuckDBPyConnection, name: str, path: Path, csv: Csv | None) -> _Table:
     found = columns(connection, path)
     rows = connection.execute(f"SELECT count(*) FROM {table(path)}").fetchall()[0][0]  # noqa: S608
-    known = {column: sight.now for column, sight in profile(connection, path, found, rows, {}).items()}
-    return _Table(name, path, rows, known, _keys(connection, path, known, rows))
+    sights = profile(connection, path, found, rows, {}, csv)
+    known, texts = {column: sight.now for column, sight in sights.items()}, {column: sight.texts for column, sight in sights.items()}
+    return _Table(name, path, rows, known, texts, _keys(connection, path, known, rows))
 
 
 def _promises(examined: _Table) -> Iterator[str]:
-    _, _, rows, known, keys = examined
+    rows, known, keys = examined.rows, examined.known, examined.keys
     yield f"rows: {{min: {_least(rows)}}}  # there are {rows:,}"
     if keys:
         yield f"unique: {_flow(keys)}"
@@ -115,7 +118,7 @@ def _keys(connection: duckdb.DuckDBPyConnection, path: Path, known: dict[str, Pr
 
 def _key(connection: duckdb.DuckDBPyConnection, examined: _Table) -> Iterator[str]:
     """Propose the key of the rows: ids and the like first, then any columns, the fewest that are unique."""
-    name, path, rows, known, keys = examined
+    name, path, rows, known, _, keys = examined
     if rows < ENOUGH:
         return
     fit = sorted((column for column in known if known[column].kind != "other"), key=lambda column: -known[column].distinct)[:KEYED]
