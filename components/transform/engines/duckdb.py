@@ -1,5 +1,6 @@
 """DuckDB: within a memory limit, beyond it on the disk."""
 
+import re
 from pathlib import Path
 
 import duckdb
@@ -14,6 +15,10 @@ from core.portable import depends_on_order
 from core.tables import THREADS, identifier, path_literal, write_parquet
 
 MISTAKES = (duckdb.BinderException, duckdb.ConversionException, duckdb.InvalidInputException, duckdb.OutOfRangeException, duckdb.ParserException)
+
+# DuckDB's // is a division of floats and then a cast.
+DIVIDED = re.compile(r"division by zero|with value -?(?:nan|inf) can't be cast", re.IGNORECASE)
+NO_INTEGER = "it divides by zero, or makes an integer of NaN or infinity: write .nullif(0) on the divisor, such as _.a // _.b.nullif(0)"
 
 
 def run(expression: Table, raw: dict[str, Path], target: Path, connection: duckdb.DuckDBPyConnection) -> None:
@@ -40,7 +45,7 @@ def run(expression: Table, raw: dict[str, Path], target: Path, connection: duckd
     try:
         write_parquet(connection, query(expression), target, len(expression.columns), compression="uncompressed")
     except MISTAKES as error:
-        raise Wrong(first_line(error)) from error
+        raise Wrong(NO_INTEGER if DIVIDED.search(str(error)) else first_line(error)) from error
     finally:
         for lookup in lookups:
             connection.unregister(lookup.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from components.transform.engines import Wrong
 from components.transform.engines import duckdb as engine
 from components.transform.table import transform
 from core import tables
@@ -235,6 +237,25 @@ def test_a_lookup_of_rows_in_memory_is_joined(tmp_path: Path) -> None:
         {"code": code, "length": length} for code, length in (("a", 1), ("b", 2), ("c", None))
     ]
     assert views == [(0,)]
+
+
+@pytest.mark.parametrize(
+    "divide",
+    [
+        pytest.param(lambda t: t.n // t.n, id="whole, zero by zero"),
+        pytest.param(lambda t: (t.n + 1) // t.n, id="whole"),
+        pytest.param(lambda t: t.n % t.n, id="remainder"),
+        pytest.param(lambda t: (-1 / t.n).cast("int64"), id="cast"),
+    ],
+)
+def test_an_integer_division_by_zero_names_its_cure(tmp_path: Path, divide: Callable[[Any], Any]) -> None:
+    import ibis
+
+    small.written(tmp_path / "made.parquet", {"n": [2, 0]})
+    raw = ibis.table({"n": "int64"}, "made")
+
+    with tables.connect("128MB") as connection, pytest.raises(Wrong, match=r"^it divides by zero.*: write \.nullif\(0\) on the divisor"):
+        engine.run(raw.select(v=divide(raw)), {"made": tmp_path / "made.parquet"}, tmp_path / "out", connection)
 
 
 def test_a_table_without_rows_is_refused(tmp_path: Path) -> None:
