@@ -22,6 +22,8 @@ from core.featurecode import FOLDER
 LIMIT = 65_536  # bytes in JSON: a parameter is part of a command's argument, and Linux allows 131,072 for one
 SHOWN = 32  # characters of an override's value in a message
 LONG = "# too long for a parameter"
+PLACEHOLDER = "{{$"  # kfp's runner and Kubeflow replace what begins with it, wherever it is in a parameter, in comments too
+REPLACED = f"{PLACEHOLDER} begins a placeholder, which Kubeflow Pipelines would replace: write it without the dollar sign"
 OVERRIDES = "--- # overrides of this run (--set)\n"
 
 
@@ -126,8 +128,11 @@ def read(text: str, file: str = "") -> Text:
         file: How messages name its file, if it is known; the text of a parameter has only the use case's name.
 
     Raises:
-        UserError: It is not one YAML document, or not a mapping.
+        UserError: It is not one YAML document, not a mapping, or would not reach the steps unchanged.
     """
+    before, placeholder, _ = text.partition(PLACEHOLDER)
+    if placeholder:
+        raise UserError(f"{file or 'config.yaml'} line {before.count(chr(10)) + 1}: {REPLACED}")
     try:
         documents = configyaml.compose(text)
     except yaml.MarkedYAMLError as error:
@@ -184,6 +189,8 @@ def _set(override: str) -> str:
 
 def _apply(document: dict[str, Any], override: str) -> tuple[str, ...]:
     """Change a document, and return the place of the change."""
+    if PLACEHOLDER in override:
+        raise UserError(f"{_set(override)}: {REPLACED}")
     path, equals, text = override.partition("=")
     *parents, last = path.split(".")
     if not equals or not last:

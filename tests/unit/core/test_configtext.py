@@ -11,11 +11,12 @@ from google.protobuf.json_format import ParseDict
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kfp import dsl
+from kfp.local.placeholder_utils import replace_placeholders
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 
 from core import configtext
 from core.configfile import load, names
-from core.configtext import LIMIT, parameter, parse, read, resolve, where
+from core.configtext import LIMIT, PLACEHOLDER, parameter, parse, read, resolve, where
 from core.configyaml import quoted, value
 from core.errors import UserError
 from core.featurecode import FOLDER
@@ -87,7 +88,7 @@ def test_documents_keep_values_and_types(document: Any) -> None:
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.dictionaries(st.text(min_size=1), DOCUMENTS, min_size=1), st.text(" \t\n#-'", max_size=9))
+@given(st.dictionaries(st.text(min_size=1), DOCUMENTS, min_size=1), st.text(" \t\n#-'{}$.", max_size=9))
 def test_compiled_pipelines_keep_the_text(tmp_path: Path, document: dict[str, Any], tail: str) -> None:
     text = f"{_yaml(document)}\n#{tail}\n"
 
@@ -98,7 +99,21 @@ def test_compiled_pipelines_keep_the_text(tmp_path: Path, document: dict[str, An
     write(pipeline, text, "config.yaml", tmp_path / "any.yaml")
 
     compiled = ParseDict(yaml.safe_load((tmp_path / "any.yaml").read_text()), PipelineSpec())
-    assert compiled.root.input_definitions.parameters["config"].default_value.string_value == text
+    default = compiled.root.input_definitions.parameters["config"].default_value.string_value
+    assert default == text
+    if PLACEHOLDER not in text:
+        assert _arrived(text) == text
+
+
+@pytest.mark.parametrize("written", ["{{$.pipeline_job_name}}", "{{$}}", "{{$.json_escape[1]}}"])
+@pytest.mark.parametrize("key", ["description: '{}'", "# {}"])
+def test_placeholders_of_kubeflow_are_refused(written: str, key: str) -> None:
+    text = f"name: wine\n{key.replace('{}', written)}\n"
+
+    with pytest.raises(UserError, match=r"^usecases/wine/config\.yaml line 2: \{\{\$ begins a placeholder"):
+        read(text, "usecases/wine/config.yaml")
+    with pytest.raises(UserError, match=r"^--set description=.*: \{\{\$ begins a placeholder"):
+        load("wine", [f"description={written}"])
 
 
 @pytest.mark.parametrize("name", names())
@@ -204,6 +219,13 @@ def test_an_alias_of_itself_is_refused() -> None:
 def test_numbers_are_not_made_of_other_values(override: str) -> None:
     with pytest.raises(UserError, match=r"Input should be a valid (number|integer)"):
         load("wine", [override])
+
+
+def _arrived(text: str) -> Any:
+    """Return what a step gets for a parameter, by kfp's own replacement of placeholders."""
+    given = {"inputs": {"parameterValues": {"config": text}}, "outputs": {"outputFile": "out"}}
+    (command,) = replace_placeholders(["{{$}}"], given, "name", "task", "root", "id")
+    return json.loads(command)["inputs"]["parameterValues"]["config"]
 
 
 def _yaml(document: Any) -> str:
