@@ -156,6 +156,6 @@ def _refused_values(kind: Any, key: str, values: tuple[Any, ...]) -> Iterator[st
 
 
 def _fits_task(instance: Any, task: str) -> bool:
-    from sklearn.base import is_regressor
+    from sklearn.base import is_classifier, is_regressor
 
-    return bool(is_regressor(instance)) if task == "regression" else not is_regressor(instance) and hasattr(instance, "predict_proba")
+    return bool(is_regressor(instance)) if task == "regression" else is_classifier(instance) and hasattr(instance, "predict_proba")

@@ -30,6 +30,7 @@ Fraction = Annotated[Float, Field(gt=0, lt=1)]
 # Quantities of Kubernetes, none of them nothing; a number in the file is as good as its text
 Cpu = Annotated[str, Field(pattern=r"^([1-9][0-9]*(m|\.[0-9]+)?|0\.[0-9]*[1-9][0-9]*)$", coerce_numbers_to_str=True)]
 Memory = Annotated[str, Field(pattern=r"^[1-9][0-9]*(Mi|Gi)$")]
+LEAST_SERVER = "256Mi"  # what the Deployment in k8s/base/serving requests: a loaded model, connections and one large request
 
 
 class Features(Frozen):
@@ -242,6 +243,13 @@ class Serving(Frozen):
     cors: tuple[Annotated[str, Field(pattern=r"^(\*|https?://[^/\s,]+)$")], ...] = Field(
         default=(), description="Web pages that may send requests, such as [https://app.example.com], or [`*`] for all."
     )
+
+    @field_validator("memory")
+    @classmethod
+    def _suffices(cls, memory: str) -> str:
+        if count(memory) < count(LEAST_SERVER):
+            raise ValueError(f"a model server needs at least {LEAST_SERVER}")
+        return memory
 
     @property
     def variables(self) -> dict[str, str]:

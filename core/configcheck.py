@@ -1,5 +1,6 @@
 """From a document to a use case: its shape and what its parts must agree on, each problem with its place and the cure."""
 
+import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -67,7 +68,7 @@ def _problems(document: dict[str, Any], error: ValidationError) -> list[Problem]
     """
     found: list[tuple[tuple[str | int, ...], ErrorDetails]] = []
     for item in error.errors():
-        path = _place(item["loc"])
+        path = _place(item)
         if item["type"] == "too_short" and len(item["input"]) > item["ctx"]["actual_length"]:
             continue
         above = _at(document, path[:-1])
@@ -89,8 +90,11 @@ def _at(document: Any, path: tuple[str | int, ...]) -> Any:
     return document
 
 
-def _place(location: tuple[str | int, ...]) -> tuple[str | int, ...]:
+def _place(item: ErrorDetails) -> tuple[str | int, ...]:
     """Leave out what pydantic adds to a place in the document: that a key is meant, and the kind of a source or target."""
+    location, key = item["loc"], item["input"]
+    if location[-1] == "[key]" and not isinstance(key, str):
+        location = (*location[:-2], json.dumps(key, default=str))  # as it is written, not as Python writes it
     added = {"sources": 2, "load": 3}.get(str(location[0]))
     return tuple(part for index, part in enumerate(location) if part != "[key]" and index != added)
 
@@ -111,6 +115,8 @@ def _sentence(item: ErrorDetails) -> str:
             return f"it is a list: write [{item['input']}]"
         case "string_pattern_mismatch" if str(item["input"]).startswith("s3://") and item["loc"][0] == "load":
             return f"a target on S3 is a prefix, which ends with a slash: write {str(item['input']).rstrip('/')}/"
+        case "string_type" if isinstance(item["input"], int | float) or (item["input"] is None and item["loc"][-1] == "[key]"):
+            return f'{item["msg"]}: write it in quotes: "{json.dumps(item["input"])}"'
         case "value_error" if isinstance(item["input"], dict):
             return item["msg"].removeprefix("Value error, ")
         case _:

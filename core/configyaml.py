@@ -1,5 +1,6 @@
 """The YAML of a config: scalars by the rules of YAML 1.2, and the line of each value."""
 
+import json
 import re
 from typing import Any, ClassVar
 
@@ -128,12 +129,19 @@ def quoted(text: str) -> str:
     return yaml.safe_dump(text, default_style='"', width=float("inf"), allow_unicode=True).rstrip("\n")
 
 
+def _spelt(key: yaml.Node) -> str | None:
+    """Return a key that is no text as JSON writes it: null for ~, true for True."""
+    if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:str" or key.tag == MERGE:
+        return None
+    return json.dumps(Loader("").construct_object(key))
+
+
 def line(node: yaml.Node, path: tuple[str | int, ...]) -> int:
     """Return the line of the deepest part of a path that is there, counted from 1."""
     number = node.start_mark.line
     for part in path:
         if isinstance(node, yaml.MappingNode):
-            pair = next(((key, item) for key, item in node.value if key.value == str(part)), None)
+            pair = next((pair for pair in node.value if pair[0].value == str(part) or _spelt(pair[0]) == str(part)), None)
             if pair is None:
                 break
             number, node = pair[0].start_mark.line, pair[1]

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from components.deploy.cluster.objects import A_USECASE
-from core.config import RESERVED
+from core.config import LEAST_SERVER, RESERVED
 from core.storage import BUCKETS
 from pipelines.steps import SOURCES, SOURCES_FOLDER
 from tests.manifests.build import KUBERNETES, OPTIONS, Document, named
@@ -22,6 +22,12 @@ def _find(documents: list[Document], name: str) -> Any:
 def test_the_buckets_of_the_cluster_are_those_of_the_code() -> None:
     script = runpy.run_path(str(KUBERNETES / "base/buckets/provision.py"))
     assert set(script["VERSIONED"]) == set(BUCKETS)
+
+
+def test_a_config_gives_a_server_no_less_memory_than_it_requests(built: Built) -> None:
+    server = _find(built("base/serving"), "Deployment mlops-serving/model")["spec"]["template"]["spec"]["containers"][0]
+
+    assert server["resources"]["requests"]["memory"] == LEAST_SERVER
 
 
 def test_kubeflow_finds_the_storage_where_the_steps_do(built: Built) -> None:

@@ -84,6 +84,17 @@ def test_a_positive_class_that_is_none_is_refused(named: Any, classes: list[Any]
             "'one' is no class",
             id="searched weight of no class",
         ),
+        *(
+            pytest.param(
+                "integer",
+                None,
+                {"train__candidates__linear__parameters": {"class_weight": {0: 1, 1: weight}}},
+                f"{LINEAR}.parameters.class_weight",
+                f"the weight of 1 is {weight!r}: write a number, 0 or more",
+                id=f"weight {weight}",
+            )
+            for weight in ("a", -5, None, True)
+        ),
     ],
 )
 def test_classes_are_checked_before_the_run(kind: str, values: Any, change: dict[str, Any], place: str, message: str) -> None:
@@ -94,6 +105,23 @@ def test_classes_are_checked_before_the_run(kind: str, values: Any, change: dict
 
     assert ".".join(map(str, problem.path)) == place
     assert message in problem.message
+
+
+@pytest.mark.parametrize(
+    ("values", "cure"),
+    [
+        pytest.param(["a", "b", "c"], "a, b, c, a binary task has two: write task: multiclass, or make two in features()", id="three"),
+        pytest.param(["a"], "a, a binary task has two: correct them, or make two in features()", id="one"),
+    ],
+)
+def test_a_binary_target_has_two_classes(values: list[str], cure: str) -> None:
+    usecase = UseCase.model_validate(small.document(contract__rows__columns__answer={"type": "string", "values": values}, positive="a"))
+    table = raw("string").mutate(y=1).drop("y").select("x", "answer")
+
+    (problem,) = class_problems(usecase, table)
+
+    assert problem == (("target",), f"answer has the classes {cure}")
+    assert not list(class_problems(usecase, table.filter(ibis._.x > 0)))
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,12 @@ LOGISTIC = {"estimator": "sklearn.linear_model.LogisticRegression"}
             id="classifier without probabilities",
         ),
         pytest.param(
+            {"train__candidates__forest": {"estimator": "sklearn.mixture.GaussianMixture"}},
+            "train.candidates.forest.estimator",
+            "does not fit a multiclass task",
+            id="probabilities of no classifier",
+        ),
+        pytest.param(
             {"train__candidates__forest": {"estimator": "sklearn.ensemble.VotingClassifier"}},
             "train.candidates.forest.estimator",
             "VotingClassifier takes another estimator as estimators, which a config cannot write yet",

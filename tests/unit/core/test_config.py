@@ -186,6 +186,7 @@ TREES = {"estimator": "sklearn.ensemble.HistGradientBoostingClassifier"}
         pytest.param({"limits__steps__train__memory": "4GB"}, "limits.steps.train.memory", "should match pattern", id="memory of no pod"),
         pytest.param({"limits__steps__train__minutes": 0}, "limits.steps.train.minutes", "greater than or equal to 1", id="no time"),
         pytest.param({"serving__cpu": "lots"}, "serving.cpu", "should match pattern", id="cores of a server"),
+        pytest.param({"serving__memory": "255Mi"}, "serving.memory", "a model server needs at least 256Mi", id="too little for a server"),
         pytest.param({"serving__memory": "0Mi"}, "serving.memory", "should match pattern", id="memory of a server"),
         pytest.param({"serving__cors": ["app.example.com"]}, "serving.cors.0", "should match pattern", id="a page without https"),
         pytest.param({"serving__log_predictions": 10}, "serving.log_predictions", "less than or equal to 1", id="percent of requests"),

@@ -174,6 +174,7 @@ def refusals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return found
 
 
+KEY = f'config.yaml line {line("      hue:")}: contract.wine.columns.{{name}}: Input should be a valid string: write it in quotes: "{{name}}"'
 BROKEN = [
     pytest.param("good", GOOD, CODE, "", id="nothing wrong"),
     pytest.param("empty", "", CODE, "line 1: it must be a mapping of keys to values: start with `name: `", id="empty file"),
@@ -187,6 +188,16 @@ BROKEN = [
     pytest.param("latin", GOOD.encode() + "# Größe\n".encode("latin-1"), CODE, "line 1: not UTF-8 text, or with control characters", id="Latin-1"),
     pytest.param("control", GOOD + "# \x00\n", CODE, "line 1: not UTF-8 text, or with control characters", id="control character"),
     pytest.param("number", GOOD.replace("  by: random", "  by: random\n  7: x"), CODE, "split.7: ", id="key that is a number"),
+    pytest.param("null-key", GOOD.replace("      hue:", "      ~:"), CODE, KEY.format(name="null"), id="null as key"),
+    pytest.param("true-key", GOOD.replace("      hue:", "      True:"), CODE, KEY.format(name="true"), id="boolean as key"),
+    pytest.param("decimal-key", GOOD.replace("      hue:", "      1.50:"), CODE, KEY.format(name="1.5"), id="decimal number as key"),
+    pytest.param(
+        "unquoted",
+        GOOD.replace("wine: wine.csv", "wine: {kind: file, path: wine.csv, csv: {missing: [-999]}}"),
+        CODE,
+        'sources.wine.csv.missing.0: Input should be a valid string: write it in quotes: "-999"',
+        id="number for a text",
+    ),
     pytest.param("codeless", GOOD, "", "usecases/codeless/features.py is missing: write the function features() there", id="no code"),
     pytest.param("syntax", GOOD, "def features(wine):\nreturn wine\n", "features.py line 2: expected an indented block", id="syntax error"),
     pytest.param("misnamed", GOOD, "def feature(wine):\n    return wine\n", "features.py has no function features(): add it", id="no function"),
