@@ -1,5 +1,6 @@
 """The classes of a target, by the names that a config has for them."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,13 +59,13 @@ def note(usecase: UseCase, classes: Sequence[Label]) -> dict[str, str]:
 def unnamed(usecase: UseCase, classes: Sequence[Label]) -> str:
     """Say that the config has to name the positive class."""
     known = f" has the classes {listed(classes)}" if classes else " is text"
-    example = f", such as positive: {written(classes[0])}" if classes else ""
+    example = f", such as positive: {_quoted(classes[0])}" if classes else ""
     return f"{usecase.target}{known}: name the class whose probability and metrics are meant as positive{example}"
 
 
 def listed(classes: Sequence[Label]) -> str:
-    """List classes as YAML writes them."""
-    return ", ".join(map(written, classes))
+    """List classes as a config may name them: a text that would be read as something else stands in quotes."""
+    return ", ".join(map(_quoted, classes))
 
 
 def written(label: Label) -> str:
@@ -72,6 +73,12 @@ def written(label: Label) -> str:
     if isinstance(label, bool):
         return str(label).lower()
     return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
+
+
+def _quoted(label: Label) -> str:
+    """Write a class as it may stand in a config: in quotes if YAML would drop its blanks or read something else."""
+    is_plain = not isinstance(label, str) or (label == label.strip() != "" and _number(label) == label and label not in ("null", "~"))
+    return written(label) if is_plain else json.dumps(label, ensure_ascii=False)
 
 
 def _number(label: Any) -> Any:

@@ -107,6 +107,9 @@ def _estimator_problems(usecase: UseCase, candidate: Candidate) -> Iterator[Prob
     try:
         fits = _fits_task(kind(**candidate.parameters), usecase.task)
     except Exception as error:  # an estimator raises what it likes
+        if nested := [key for key in NESTED if key in inspect.signature(kind).parameters]:
+            yield Problem(("estimator",), NO_NESTED.format(kind=kind.__name__, key=nested[0]))
+            return
         yield Problem(("parameters",), f"{kind.__name__} cannot be made ({first_line(error)}): correct them, or choose another estimator")
         return
     if not fits:

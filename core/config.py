@@ -12,7 +12,8 @@ from core.targets import Loads
 
 Task = Literal["binary", "multiclass", "regression"]
 StepName = Literal["extract", "validate", "transform", "train", "evaluate", "register", "deploy", "serve", "load", "report"]
-Name = Annotated[str, Field(pattern=r"^[a-z]{1}([a-z0-9-]{0,39}[a-z0-9])?$")]  # a DNS label, with room for what is put behind it
+NAME_PATTERN = r"^[a-z]{1}([a-z0-9-]{0,39}[a-z0-9])?$"  # a DNS label, with room for what is put behind it
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 # Names of the platform's own objects in the namespace of the models, where a Service, an account and a policy are named after a use case.
 RESERVED = ("clients", "default", "default-deny", "grpc", "ingress", "model", "models", "prometheus")
 

@@ -50,7 +50,9 @@ def test_without_a_name_one_or_true_is_the_positive_class(classes: list[Any]) ->
         pytest.param("Bad", ["bad", "good"], "positive: 'Bad' is no value of answer: name one of bad, good", id="no class"),
         pytest.param(None, ["bad", "good"], "answer has the classes bad, good: name the class", id="texts"),
         pytest.param(None, [1, 2], "answer has the classes 1, 2: name the class whose probability", id="numbers that are not 0 and 1"),
-        pytest.param(None, ["0", "1"], "answer has the classes 0, 1: name the class", id="texts of digits"),
+        pytest.param(None, ["0", "1"], 'answer has the classes "0", "1": name the class', id="texts of digits"),
+        pytest.param(1, ["01", "1"], 'positive: 1 is no value of answer: name one of "01", "1"', id="two texts that are this number"),
+        pytest.param(">50K", [" <=50K", " >50K"], """positive: '>50K' is no value of answer: name one of " <=50K", " >50K\"""", id="blanks"),
     ],
 )
 def test_a_positive_class_that_is_none_is_refused(named: Any, classes: list[Any], sentence: str) -> None:

@@ -78,6 +78,12 @@ LOGISTIC = {"estimator": "sklearn.linear_model.LogisticRegression"}
             id="estimator of estimators",
         ),
         pytest.param(
+            {"train__candidates__forest": {"estimator": "sklearn.semi_supervised.SelfTrainingClassifier"}},
+            "train.candidates.forest.estimator",
+            "SelfTrainingClassifier takes another estimator as estimator",
+            id="estimator whose default fits nothing",
+        ),
+        pytest.param(
             {
                 "train__candidates__forest": {
                     "estimator": "sklearn.calibration.CalibratedClassifierCV",
