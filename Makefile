@@ -1,6 +1,8 @@
 # The front door: people and CI run the same.    make run USECASE=wine SET="train.max_trials=3"
 USECASE ?= flights
 export PYTHONUTF8 = 1
+export PYTHONPATH = $(CURDIR)
+unexport PYTHONHOME PYTHONWARNINGS
 MLOPS := .venv/bin/mlops
 ENVIRONMENT := .venv/.synced
 REVISION = $(shell git describe --always --dirty --abbrev=40 --exclude '*')

@@ -86,6 +86,15 @@ def test_the_status_of_a_machine_on_which_nothing_was_started_starts_nothing(tmp
     assert [line.split()[:2] for line in shown.stdout.splitlines()] == [["s3", "down"], ["mlflow", "down"]]
 
 
+def test_packages_of_a_foreign_folder_are_not_imported(tmp_path: Path) -> None:
+    for name in ("core", "yaml"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('foreign')")
+
+    shown = mlops("schema", PYTHONPATH=f"{tmp_path}")
+
+    assert (shown.returncode, shown.stderr) == (0, "")
+
+
 def test_secrets_are_made_once_and_never_overwritten(tmp_path: Path) -> None:
     made = mlops("secrets", str(tmp_path / "secrets.yaml"))
     before = (tmp_path / "secrets.yaml").read_bytes()

@@ -15,6 +15,7 @@ DEAD = "http://127.0.0.1:9"
 SHELL = {name: DEAD for proxy in ("http_proxy", "https_proxy", "all_proxy") for name in (proxy, proxy.upper())}
 SHELL |= {"AWS_SESSION_TOKEN": "foreign", "AWS_PROFILE": "mine", "AWS_CONFIG_FILE": "/nowhere", "AWS_ENDPOINT_URL": DEAD}
 SHELL |= {"MLFLOW_RUN_ID": "0" * 32, "MLFLOW_TRACKING_URI": DEAD, "MLFLOW_TRACKING_TOKEN": "foreign", "UVICORN_PORT": "9"}
+SHELL |= {"PYTHONHOME": "/nowhere", "PYTHONWARNINGS": "error"}
 SHELL |= {"TZ": "Asia/Kathmandu", "LANG": "C", "CDPATH": "/"}
 
 
@@ -47,11 +48,13 @@ def test_the_commands_of_the_readme_print_what_it_shows(home: Path, fresh: Path,
 
 
 @pytest.mark.slow
-def test_a_run_succeeds_whatever_the_folder_and_the_shell_are(fresh: Path) -> None:
-    before = _files(fresh)
+def test_a_run_succeeds_whatever_the_folder_and_the_shell_are(fresh: Path, tmp_path: Path) -> None:
+    before, shell = _files(fresh), _shell(**SHELL, PYTHONPATH=str(tmp_path))
+    for name in ("core", "yaml"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError('foreign')")
 
-    shown = subprocess.run(["sh", "-c", "umask 077 && make run USECASE=wine"], cwd=fresh, env=_shell(**SHELL), capture_output=True, text=True)
-    asked = subprocess.run(["sh", "-c", shown.stdout.splitlines()[-1]], env=_shell(**SHELL), capture_output=True, text=True)
+    shown = subprocess.run(["sh", "-c", "umask 077 && make run USECASE=wine"], cwd=fresh, env=shell, capture_output=True, text=True)
+    asked = subprocess.run(["sh", "-c", shown.stdout.splitlines()[-1]], env=shell, capture_output=True, text=True)
     subprocess.run(["make", "stop"], cwd=fresh, check=True)
 
     assert (shown.returncode, shown.stderr) == (0, "")
