@@ -119,4 +119,13 @@ def test_the_report_keeps_a_row_for_each_model() -> None:
     page = write(usecase("regression"), steps, "", False, {}, {})
 
     rows = re.findall(r"<tr><td>([^<]+)</td><td class=.n.>(\d)</td></tr>", page)
+    assert "names no baseline" not in page
     assert rows == [("challenger", "3"), ("version 2", "4"), ("a dummy", "9"), ("the baseline last", "5")]
+
+
+def test_the_report_points_out_a_split_by_time_without_a_baseline() -> None:
+    steps = [Step("evaluate", "FINISHED", {"test.mae": 3.0, "rival.mae": 4.0}, tags={"judged_against": "version 2"})]
+
+    page = write(small.usecase("regression", split={"by": "time", "column": "at"}), steps, "", False, {}, {})
+
+    assert "names no baseline" in page

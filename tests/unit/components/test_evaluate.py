@@ -130,6 +130,31 @@ def test_with_a_split_by_group_the_interval_is_that_of_whole_groups(platform: Pl
     assert of_groups != of_rows
 
 
+def test_a_split_by_time_without_a_baseline_is_pointed_out_until_there_is_a_champion(
+    platform: Platform, binary: Trained, bundle: Bundle, tmp_path: Path
+) -> None:
+    by_time = {"key": None, "split": small.usecase(split={"by": "time", "column": "at"}).split}
+    named = binary.usecase.evaluate.model_validate(binary.usecase.evaluate.model_dump(exclude_unset=True) | {"baseline": None})
+    columns = small.columns()
+    columns["at"] = np.array([["train", "validation", "test"].index(split) for split in columns["split"]])
+    table = small.written(tmp_path / "table.parquet", columns)
+    page, words = tmp_path / "page.html", "name evaluate.baseline, or write null"
+
+    first, _ = evaluated(binary.named(**by_time), table, binary.model, tmp_path)
+    told = page.read_text()
+    silent, _ = evaluated(binary.named(**by_time, evaluate=named), table, binary.model, tmp_path)
+    untold = page.read_text()
+    version = models.published(bundle)
+    later_usecase = binary.named(name=version.name, **by_time)
+    registry.tag(version, {"fitted.uri": store_fitted(later_usecase, table, "train+validation")})
+    registry.promote(version, "it is better")
+    later, verdict = evaluated(later_usecase, table, binary.model, tmp_path)
+
+    assert [words in run.summary for run in (first, silent, later)] == [True, False, False]
+    assert ["names no baseline" in text for text in (told, untold)] == [True, False]
+    assert verdict.champion == "1"
+
+
 @pytest.mark.parametrize(
     ("changes", "knows", "sentence"),
     [
