@@ -140,6 +140,22 @@ def test_writing_null_for_nan_takes_no_more_than_is_weighed(shape: bytes) -> Non
     assert json_weight(body) > (NAN_BYTE + 1) * len(body)
 
 
+@pytest.mark.parametrize(
+    "part", ["[]", "[[[[[]]]]]", "{}", '{"":0}', '{"":{"":{}}}', "0.5", '"aa"', f'"{"a" * 60}\N{SNOWMAN}"', f'"{"a" * 60}\N{PARTY POPPER}"']
+)
+def test_json_takes_no_more_than_is_weighed(part: str) -> None:
+    body = f"[{','.join([part] * 10_000)}]".encode()
+    tracemalloc.start()
+    try:
+        parsed = parse_json(body)
+        held, _ = tracemalloc.get_traced_memory()  # the peak counts a list twice while it grows
+    finally:
+        tracemalloc.stop()
+
+    assert len(parsed) == 10_000
+    assert held < json_weight(body)
+
+
 def test_a_bomb_of_gzip_is_not_unpacked_beyond_the_limit() -> None:
     bomb = gzip.compress(b" " * 2**24, 1)
 

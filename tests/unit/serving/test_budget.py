@@ -199,6 +199,19 @@ def test_a_waiter_that_is_cancelled_lets_the_next_one_have_its_turn(budget: Budg
     assert budget.used == 900
 
 
+@pytest.mark.parametrize(("weight", "status"), [(TOTAL + 1, 413), (TOTAL - 400, 503), (TOTAL - 500, None), (-500, None)])
+def test_memory_that_is_not_there_is_not_taken(budget: Budget, weight: int, status: int | None) -> None:
+    budget.take(500)
+
+    if status:
+        with pytest.raises(RequestError) as refused:
+            budget.take(weight)
+        assert (refused.value.status, budget.used) == (status, 500)
+    else:
+        budget.take(weight)
+        assert budget.used == 500 + weight
+
+
 def test_small_bodies_of_gzip_do_not_wait_for_large_ones(service: Service) -> None:
     async def run() -> None:
         slow = Slow()
