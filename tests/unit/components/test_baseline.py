@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from components.evaluate.baseline import baseline
+from components.evaluate.baseline import baseline, simple_rivals
 from components.evaluate.judge import judge
+from components.evaluate.rows import JudgedRows
 from components.report.page import write
 from components.report.report import Step
 from components.train.fit import fit
@@ -97,6 +98,17 @@ def test_a_first_champion_must_beat_the_better_of_dummy_and_baseline(platform: P
     assert run.metrics["rival.mae"] == min(run.metrics["baseline.mae"], run.metrics["dummy.mae"])
     page = (tmp_path / "page.html").read_text()
     assert all(f"<tr><td>{name}</td>" in page for name in ("challenger", "a dummy", "the baseline last"))
+
+
+def test_a_baseline_is_that_of_the_judged_rows(tmp_path: Path) -> None:
+    columns = small.columns("regression")
+    table = small.written(tmp_path / "table.parquet", columns | {"last": columns["answer"]})
+    judged = JudgedRows(np.arange(120) % 2 == 1, None)
+    truth = columns["answer"][columns["split"] == "test"][1::2]
+
+    _, rival = simple_rivals(usecase("regression"), table, judged, Predictions(truth, truth))
+
+    assert rival.values["mae"] == 0
 
 
 @pytest.mark.parametrize(

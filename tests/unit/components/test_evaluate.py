@@ -187,6 +187,20 @@ def test_a_verdict_on_unknown_or_too_few_rows_is_refused(
 
     assert (verdict.better, verdict.champion) == (False, "1")
     assert run.tags["reason"].startswith("the champion stays: ") and sentence in run.tags["reason"]
+    assert run.tags["judged_against"] == "a dummy"
+
+
+def test_new_rows_of_one_class_give_no_verdict(platform: Platform, binary: Trained, bundle: Bundle, tmp_path: Path) -> None:
+    crowned(bundle, binary)
+    columns = small.columns()
+    is_test, is_one = columns["split"] == "test", columns["answer"] == 1
+    moved = np.where(is_test & ~is_one, "train", np.where(~is_test & (np.arange(600) < 100), "test", columns["split"]))
+    usecase = binary.named(name=bundle.manifest.name, evaluate=binary.usecase.evaluate.model_copy(update={"min_rows": 10}))
+
+    run, verdict = evaluated(usecase, small.written(tmp_path / "table.parquet", columns | {"split": moved}), binary.model, tmp_path)
+
+    assert not verdict.better
+    assert f"roc_auc cannot be computed on the {(is_test & is_one).sum()} test rows that version 1 was not fitted on" in run.tags["reason"]
 
 
 @pytest.mark.parametrize("anyway", [False, True])

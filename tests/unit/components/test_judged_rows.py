@@ -12,6 +12,7 @@ from components.register.register import store_fitted
 from core.config import UseCase
 from core.errors import UserError
 from core.registry import Version
+from core.storage import read, write
 from local.platform import Platform
 from tests.unit import small
 
@@ -55,6 +56,14 @@ def test_a_champions_set_that_was_deleted_gives_no_verdict(platform: Platform, b
     gone = Version(usecase.name, "1", "", "", "", fitted=f"s3://models/{usecase.name}/gone.parquet")
 
     assert "is not known: s3://models/" in judged_rows(usecase, binary_table, 120, gone).refusal
+
+
+def test_a_champions_set_that_was_replaced_gives_no_verdict(platform: Platform, tmp_path: Path) -> None:
+    usecase, table = small.usecase(**BY_GROUP), grouped(tmp_path / "table.parquet", 12)
+    before, other = champion(usecase, table), champion(usecase, grouped(tmp_path / "other.parquet", 12, moved=1))
+    write(before.fitted, read(other.fitted))
+
+    assert f"{before.fitted} was changed after the registration" in judged_rows(usecase, table, 120, before).refusal
 
 
 @pytest.mark.parametrize(

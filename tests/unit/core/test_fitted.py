@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from core.config import UseCase
 from core.errors import NotComparable
 from core.fitted import units_of, unseen, write_fitted
+from core.keys import VERSION
 from tests.unit import small
 
 ROWS = 6000
@@ -85,6 +87,17 @@ def test_a_key_that_the_table_has_no_longer_is_named(tmp_path: Path, changes: di
         unseen(usecase, other, path)
 
     assert sentence in str(refused.value)
+
+
+def test_hashes_of_another_version_are_not_compared(tmp_path: Path) -> None:
+    usecase = small.usecase(**BY["key"])
+    path = fitted(usecase, tmp_path)
+    keys = pq.read_table(path)
+    about = json.loads(keys.schema.metadata[b"fitted"])
+    pq.write_table(keys.replace_schema_metadata({"fitted": json.dumps(about | {"hash": VERSION + 1})}), path)
+
+    with pytest.raises(NotComparable, match="hashed by an older version of this template"):
+        unseen(usecase, table(tmp_path / "same.parquet"), path)
 
 
 def test_with_the_whole_row_as_key_a_changed_column_is_noticed(tmp_path: Path) -> None:
