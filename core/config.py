@@ -236,7 +236,7 @@ class Serving(Frozen):
     """What one model server may use on a cluster, and how much of what it answers is kept."""
 
     cpu: Cpu = Field(default="1", description="Cores, such as 1 or 500m.")
-    memory: Memory = Field(default="512Mi", description="Memory, such as 512Mi.")
+    memory: Memory = Field(default="512Mi", description="Memory, such as 512Mi: at least 256Mi.")
     log_predictions: Float = Field(default=0.0, ge=0, le=1, description="Share of requests whose rows and answers go to s3://predictions, 0 to 1.")
     keep_alive: Int = Field(
         default=75, ge=1, le=3600, description="Seconds that an idle connection stays open: more than your load balancer keeps it."
