@@ -151,7 +151,7 @@ def read(text: str, file: str = "") -> Text:
 
 def where(usecase: UseCase, path: tuple[str | int, ...]) -> str:
     """Return the override, or the file and line, where a use case says something."""
-    return _whole(usecase.text).where(path) if usecase.text else f"usecases/{usecase.name}/config.yaml"
+    return _whole(usecase.text).cause(path) if usecase.text else f"usecases/{usecase.name}/config.yaml"
 
 
 def refusal(text: Text, problems: list[Problem]) -> UserError:

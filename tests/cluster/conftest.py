@@ -8,13 +8,16 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
+from minio import Minio
 
-from core import mlflow_api
+from core import champion_record, mlflow_api, storage
+from core.errors import UserError
 from tests.cluster import driver as drivers
 from tests.cluster import overlay, rig, versions
 from tests.cluster.driver import Driver
@@ -111,6 +114,19 @@ def clear(cluster: Cluster, usecase: str) -> None:
     kinds = "deployment,service,serviceaccount,networkpolicy,horizontalpodautoscaler,poddisruptionbudget"
     cluster.kubectl("delete", kinds, "-n", SERVING, "-l", f"app.kubernetes.io/name={usecase}", "--wait=false")
     cluster.delete("lease", SERVING, usecase)
+
+
+def forget(cluster: Cluster, usecase: str) -> None:
+    """Take a use case back to the day before its first champion: a step may not delete the record of it."""
+    clear(cluster, usecase)
+    with suppress(mlflow_api.NotFound, UserError):
+        mlflow_api.call("DELETE", "registered-models/delete", {"name": usecase})
+    secret = cluster.get("secret", PLATFORM, "minio-root")
+    assert secret
+    user, password = (base64.b64decode(secret["data"][key]).decode() for key in ("MINIO_ROOT_USER", "MINIO_ROOT_PASSWORD"))
+    endpoint = urlsplit(os.environ["AWS_ENDPOINT_URL_S3"]).netloc
+    root = Minio(endpoint=endpoint, access_key=user, secret_key=password, region="us-east-1", secure=False)
+    root.remove_object(*storage.split(champion_record.address(usecase)))
 
 
 def _tell(request: pytest.FixtureRequest, line: str) -> None:

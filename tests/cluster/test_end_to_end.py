@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
@@ -14,10 +13,8 @@ import pytest
 
 from components.deploy.cluster.deployer import DIGEST, RUN, VERSION
 from core import registry
-from core.errors import UserError
-from core.mlflow_api import NotFound, call
 from local import samples
-from tests.cluster.conftest import clear
+from tests.cluster.conftest import forget
 from tests.cluster.driver import Driver
 from tests.cluster.overlay import PIPELINE, SERVING
 from tests.cluster.rig import Cluster
@@ -33,9 +30,7 @@ WEAK = (ANY, "train.max_trials=1", "train.candidates={weak: {estimator: sklearn.
 def submitted(cluster: Cluster, stores: None) -> None:
     """No model of an earlier run is there."""
     for usecase in ("wine", "flights"):
-        clear(cluster, usecase)
-        with contextlib.suppress(NotFound, UserError):
-            call("DELETE", "registered-models/delete", {"name": usecase})
+        forget(cluster, usecase)
 
 
 def submit(cluster: Cluster, usecase: str, *overrides: str) -> str:

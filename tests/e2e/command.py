@@ -19,7 +19,7 @@ import psutil
 import requests
 
 from components.deploy.local import LocalDeployer, stop
-from core import mlflow_api
+from core import champion_record, mlflow_api, storage
 from core.config import Serving
 from local.state import home
 
@@ -136,6 +136,7 @@ def forget(name: str) -> None:
         stop(served)
     with suppress(mlflow_api.NotFound):
         mlflow_api.call("DELETE", "registered-models/delete", {"name": name})
+    storage.client().remove_object(*storage.split(champion_record.address(name)))
 
 
 def ask(address: str, row: dict[str, Any]) -> Any:
