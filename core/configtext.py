@@ -14,13 +14,12 @@ import yaml
 
 from core import configyaml
 from core.config import UseCase
-from core.configcheck import Problem, check
+from core.configcheck import LONGEST, Problem, check
 from core.confighint import hint
 from core.errors import UserError
 from core.featurecode import FOLDER
 
 LIMIT = 65_536  # bytes in JSON: a parameter is part of a command's argument, and Linux allows 131,072 for one
-SHOWN = 32  # characters of an override's value in a message
 LONG = "# too long for a parameter"
 PLACEHOLDER = "{{$"  # kfp's runner and Kubeflow replace what begins with it, wherever it is in a parameter, in comments too
 REPLACED = f"{PLACEHOLDER} begins a placeholder, which Kubeflow Pipelines would replace: write it without the dollar sign"
@@ -43,16 +42,11 @@ class Text(NamedTuple):
     overrides: dict[tuple[str, ...], str]
 
     def where(self, path: tuple[str | int, ...]) -> str:
-        """Return the override that says a part of the document, or else its file and line."""
-        for place, override in reversed(self.overrides.items()):
-            if path[: len(place)] == place:
-                return _set(override)
-        return f"{self.file} line {configyaml.line(self.root, path)}"
-
-    def cause(self, path: tuple[str | int, ...]) -> str:
-        """Return the override or the line that a problem of this part comes from; an override may change what is below it."""
-        below = [override for place, override in self.overrides.items() if place[: len(path)] == path]
-        return _set(below[-1]) if below else self.where(path)
+        """Return the last override of what is below a part of the document, or of what it is in, or else its file and line."""
+        below = [override for changed, override in self.overrides.items() if changed[: len(path)] == path]
+        above = [override for changed, override in self.overrides.items() if path[: len(changed)] == changed]
+        changes = below or above
+        return _set(changes[-1]) if changes else f"{self.file} line {configyaml.line(self.root, path)}"
 
     def override(self, overrides: Iterable[str]) -> None:
         """Change the document for one run.
@@ -151,7 +145,7 @@ def read(text: str, file: str = "") -> Text:
 
 def where(usecase: UseCase, path: tuple[str | int, ...]) -> str:
     """Return the override, or the file and line, where a use case says something."""
-    return _whole(usecase.text).cause(path) if usecase.text else f"usecases/{usecase.name}/config.yaml"
+    return _whole(usecase.text).where(path) if usecase.text else f"usecases/{usecase.name}/config.yaml"
 
 
 def refusal(text: Text, problems: list[Problem]) -> UserError:
@@ -159,7 +153,7 @@ def refusal(text: Text, problems: list[Problem]) -> UserError:
     lines = []
     for problem in problems:
         part = [] if problem.path in text.overrides else [".".join(map(str, problem.path))]
-        lines.append(": ".join([text.cause(problem.path), *part, hint(problem)]) if problem.path else problem.message)
+        lines.append(": ".join([text.where(problem.path), *part, hint(problem)]) if problem.path else problem.message)
     return UserError("\n".join(lines))
 
 
@@ -184,7 +178,7 @@ def _overridden(written: str, overrides: str) -> Text:
 def _set(override: str) -> str:
     """Write an override as on the command line, without a value that is long."""
     key, _, value = override.partition("=")
-    return f"--set {key}={value if len(value) <= SHOWN else '...'}"
+    return f"--set {key}={value if len(value) <= LONGEST else '...'}"
 
 
 def _apply(document: dict[str, Any], override: str) -> tuple[str, ...]:
