@@ -1,6 +1,7 @@
 """From a document to a use case: its shape and what its parts must agree on, each problem with its place and the cure."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -157,7 +158,7 @@ def _feature_problems(usecase: UseCase) -> Iterator[Problem]:
     names = usecase.features.names
     if not names:
         yield Problem(("features",), "no feature: name at least one numeric or categorical column")
-    for column in sorted({name for name in names if names.count(name) > 1}):
+    for column in sorted(name for name, times in Counter(names).items() if times > 1):
         yield Problem(("features",), f"{column} is named twice: remove one")
     if usecase.target in names:
         yield Problem(("target",), f"{usecase.target} is also a feature, so the model would see the answer: remove it from features")

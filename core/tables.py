@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ def connect(memory: str) -> Iterator[duckdb.DuckDBPyConnection]:
         settings: dict[str, Any] = {"memory_limit": memory, "threads": threads, "temp_directory": folder}
         connection = duckdb.connect(config=settings)
         try:
-            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute("SET TimeZone = 'UTC'; SET parquet_metadata_cache = true")
             yield connection
         except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
             if full := without_room(error):
@@ -133,6 +133,20 @@ def write_parquet(connection: duckdb.DuckDBPyConnection, query: str, target: Pat
 def columns(connection: duckdb.DuckDBPyConnection, path: str | Path) -> dict[str, str]:
     """Return the columns of a Parquet file and DuckDB's types of them."""
     return {row[0]: row[1] for row in connection.execute(f"DESCRIBE FROM read_parquet({path_literal(path)})").fetchall()}
+
+
+def finite_columns(connection: duckdb.DuckDBPyConnection, paths: Iterable[Path]) -> dict[str, int]:
+    """Return the columns that hold no NaN and no infinite number, by the statistics in Parquet files, and how many nulls each has.
+
+    Only DuckDB's files tell: it writes no least or greatest value for a row group that holds NaN, an infinite number, or nulls alone.
+    A column that is not returned may be finite as well.
+    """
+    listed = ", ".join(map(path_literal, paths))
+    complete = "bool_and(stats_min_value IS NOT NULL AND stats_max_value IS NOT NULL)"
+    own = f"SELECT file_name FROM parquet_file_metadata([{listed}]) WHERE created_by LIKE 'DuckDB %'"  # noqa: S608
+    statistics = f"parquet_metadata([{listed}]) WHERE file_name IN ({own})"
+    query = f"SELECT path_in_schema, sum(stats_null_count)::BIGINT FROM {statistics} GROUP BY 1 HAVING {complete}"  # noqa: S608
+    return dict(connection.execute(query).fetchall())
 
 
 def view_columns(connection: duckdb.DuckDBPyConnection, name: str) -> dict[str, str]:

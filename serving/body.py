@@ -22,6 +22,7 @@ BODY_LIMIT = 16 * 1024 * 1024
 BODIES_LIMIT = 4 * BODY_LIMIT  # of all requests at once
 SMALL = 16 * 1024  # is taken all the same: the number of connections bounds these
 JSON, CSV, BINARY = "application/json", "text/csv", "application/octet-stream"
+KINDS = {kind.encode(): kind for kind in (JSON, CSV, BINARY)}
 CHARSETS = ("utf-8", "utf8", "us-ascii", "ascii")  # ASCII is UTF-8, too
 CODECS = frozenset((*aliases, *aliases.values()))
 SHOWN = 40  # characters of a name in a message
@@ -105,10 +106,10 @@ def content_type(headers: Mapping[bytes, bytes], *allowed: str) -> str:
         RequestError: It is none of the allowed ones (415).
     """
     given = headers.get(b"content-type", b"application/json")
-    if given == b"application/json":
-        return JSON
-    kind, *charsets = _parts(given)
-    if kind not in allowed or (kind != CSV and not set(charsets) <= set(CHARSETS)):
+    kind, charsets = KINDS.get(given), list[str]()
+    if kind is None:
+        kind, *charsets = _parts(given)
+    if kind not in allowed or (charsets and kind != CSV and not set(charsets) <= set(CHARSETS)):
         raise RequestError(415, f"the body has to be {' or '.join(allowed)}, in UTF-8: send Content-Type: {allowed[0]}")
     return kind
 

@@ -8,6 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving.upgrade import parser_behind
@@ -22,7 +23,6 @@ FIELDS_LIMIT = 100  # headers of a request: each costs several times its bytes
 MOST = 4096  # connections at once
 RELEASED = 64  # that make room for new ones, when all are taken
 END = b"\r\n\r\n"  # of a head
-RETURN = b"\r"  # searched for many times as fast
 STEP = 256  # bytes of chunks that may hold the end of a request
 JSON_ERROR = '{"error":"%s"}'
 REFUSAL = b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n%s\r\n%s"
@@ -85,9 +85,9 @@ class Connection(HttpToolsProtocol):
         cycle = self.cycle
         if cycle is None or cycle.response_complete:
             end = data.find(END)
-            is_one = end < 0 or data.find(RETURN, end + len(END)) < 0
+            is_one = end < 0 or data.find(END, end + 4) < 0
         else:
-            is_one = cycle.more_body and data.find(RETURN) < 0
+            is_one = cycle.more_body and data.find(END) < 0
         if is_one and not self.ahead:
             self._feed(data)
         else:
@@ -102,13 +102,21 @@ class Connection(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
         self.received += len(body)
-        super().on_body(body)
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.body += body
+            if len(cycle.body) > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()
+            cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         """The client has sent what it wanted."""
         self.receiving = None
         self.taken = self.received = 0
-        super().on_message_complete()
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.more_body = False
+            cycle.message_event.set()
 
     def on_response_complete(self) -> None:
         """Go on with what was sent ahead."""

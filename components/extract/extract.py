@@ -28,7 +28,7 @@ def extract(run: Run, folder: str) -> dict[str, Any]:
         folder: Where `<source>.parquet` is written for each, and `<source>.bad.parquet` where records could not be read.
 
     Returns:
-        SHA-256 of all that was read, the rows of each table, and of each its hash, columns and origin.
+        SHA-256 of all that was read, the rows of each table, and of each its hash and origin.
 
     Raises:
         UserError: A source cannot be read.
@@ -84,7 +84,7 @@ def _keep(run: Run, source: Kind, request: Request, delivery: Delivery, ready: P
         shutil.copy(delivery.bad, ready / f"{request.name}.bad.parquet")
     digest = _hash(delivery.files)
     run.dataset(request.name, digest, {"uri": source.address} | delivery.origin, table.columns, table.rows, "raw")
-    return {"sha256": digest, "rows": table.rows, "columns": table.columns, "origin": delivery.origin}
+    return {"sha256": digest, "rows": table.rows, "origin": delivery.origin}
 
 
 def _hash(files: list[Path]) -> str:

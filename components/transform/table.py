@@ -17,6 +17,7 @@ from components.transform.key import refuse_bad_key
 from components.transform.leakage import refuse_leakage, repeated
 from components.transform.split import place, refuse_empty, splitting
 from components.transform.values import refuse_unusable
+from components.transform.wide import write_wide
 from core.classes import positive
 from core.config import UseCase
 from core.configtext import where
@@ -25,7 +26,7 @@ from core.featurecheck import table_problems
 from core.featurecode import table
 from core.frozen import count
 from core.keys import key_columns
-from core.tables import FLOATS, SPLITS, columns, connect, identifier, known, path_literal, view_columns, write_parquet
+from core.tables import FLOATS, SPLITS, WIDE, columns, connect, identifier, known, path_literal, view_columns, write_parquet
 from core.tracking import Run
 
 ORDERED = 100  # columns that order the rows; in a wider table a hash of the row follows
@@ -51,12 +52,12 @@ def transform(run: Run, raw: str, target: str, uri: str = "") -> dict[str, Any]:
     try:
         with tempfile.TemporaryDirectory() as folder, connect(run.usecase.limits.memory) as connection:
             _leave_room(run.usecase, connection)
-            _make(run.usecase, connection, Path(raw), Path(folder, "made.parquet"), uri)
+            made = _make(run.usecase, connection, Path(raw), Path(folder, "made.parquet"), uri)
             _check(run.usecase, connection)
             refuse_bad_key(run.usecase, connection)
             _require_positive(run.usecase, connection)
-            counts = _write(run.usecase, connection, part)
-            refuse_unusable(run.usecase, connection, part, counts["train"])
+            counts, described = _write(run.usecase, connection, made, part, Path(folder))
+            refuse_unusable(run.usecase, connection, part, counts["train"], described)
             refuse_leakage(run.usecase, connection, part)
             repeats = repeated(run.usecase, connection, sum(counts.values()))
             found = columns(connection, part)
@@ -73,8 +74,8 @@ def _leave_room(usecase: UseCase, connection: duckdb.DuckDBPyConnection) -> None
     connection.execute(f"SET memory_limit = '{max(limit * 7 // 10, limit * 9 // 10 - psutil.Process().memory_info().rss)}B'")
 
 
-def _make(usecase: UseCase, connection: duckdb.DuckDBPyConnection, raw: Path, made: Path, uri: str) -> None:
-    """Let the engine write the table of `features()`, and name it `made`."""
+def _make(usecase: UseCase, connection: duckdb.DuckDBPyConnection, raw: Path, made: Path, uri: str) -> str:
+    """Let the engine write the table of `features()`, name it `made`, and return it for FROM."""
     files = {name: raw / f"{name}.parquet" for name in usecase.contract}
     try:
         expression = _expression(usecase, files)
@@ -86,7 +87,9 @@ def _make(usecase: UseCase, connection: duckdb.DuckDBPyConnection, raw: Path, ma
             duckdb_engine.run(expression, files, made, connection)
     except Wrong as error:
         raise UserError(f"features() of {usecase.name} fails: {error}: correct usecases/{usecase.name}/features.py") from error
-    _name(usecase, connection, f"read_parquet({path_literal(made, '' if made.is_file() else '/*.parquet')}, can_have_nan = true)")
+    file = f"read_parquet({path_literal(made, '' if made.is_file() else '/*.parquet')}, can_have_nan = true)"
+    _name(usecase, connection, file)
+    return file
 
 
 def _name(usecase: UseCase, connection: duckdb.DuckDBPyConnection, file: str) -> None:
@@ -101,7 +104,7 @@ def _name(usecase: UseCase, connection: duckdb.DuckDBPyConnection, file: str) ->
     found = {row[0]: row[1] for row in connection.execute(f"DESCRIBE FROM {file}").fetchall()}
     outline = {name for name in (usecase.target, usecase.split.column, *key_columns(usecase, found)) if name}
     for view, names in (("made", list(found)), ("outline", [name for name in found if name in outline])):
-        canonical = ", ".join(_canonical(name, found[name]) for name in names)
+        canonical = ", ".join(f"{_canonical(name, found[name])} AS {identifier(name)}" for name in names)
         connection.execute(f"CREATE TEMP VIEW {view} AS SELECT {canonical} FROM (SELECT 1 FROM {file} LIMIT 1) LEFT JOIN {file} ON true")  # noqa: S608
 
 
@@ -126,7 +129,7 @@ def _canonical(name: str, kind: str) -> str:
     column = identifier(name)
     if kind not in FLOATS:
         return column
-    return f"CASE WHEN isnan({column}) THEN 'nan'::{kind} ELSE {column} + 0::{kind} END AS {column}"
+    return f"CASE WHEN isnan({column}) THEN 'nan'::{kind} ELSE {column} + 0::{kind} END"
 
 
 def _check(usecase: UseCase, connection: duckdb.DuckDBPyConnection) -> None:
@@ -146,20 +149,28 @@ def _require_positive(usecase: UseCase, connection: duckdb.DuckDBPyConnection) -
             positive(usecase, [row[0] for row in found])
 
 
-def _write(usecase: UseCase, connection: duckdb.DuckDBPyConnection, part: Path) -> dict[str, int]:
-    """Write the rows with their split, in an order over all columns, and count those of each split.
+def _write(usecase: UseCase, connection: duckdb.DuckDBPyConnection, made: str, part: Path, folder: Path) -> tuple[dict[str, int], list[Path]]:
+    """Write the rows with their split, in an order over all columns.
 
     One file with a column: a folder a split would cost more, and a step reads the rows it needs by the column as well.
+
+    Returns:
+        The count of rows of each split, and the files that have DuckDB's statistics of the columns.
     """
-    split, cuts = splitting(usecase, connection)
-    names = view_columns(connection, "made")
-    keys = [place(usecase, names), *map(identifier, list(names)[:ORDERED]), *(["hash(made)"] if len(names) > ORDERED else [])]
-    order = ", ".join(f"{key} ASC NULLS LAST" for key in keys)
-    query = f"SELECT made.*, {split} AS split FROM made {cuts} ORDER BY {order}"  # noqa: S608
-    write_parquet(connection, query, part, len(names) + 1)
+    split = splitting(usecase, connection)
+    types = view_columns(connection, "made")
+    keys, described = [place(usecase, types), *map(identifier, list(types)[:ORDERED])], [part]
+    if len(types) > WIDE:
+        columns = {name: _canonical(name, kind) for name, kind in types.items()}
+        described = write_wide(connection, made, columns, keys, split, part, folder)
+    else:
+        keys += ["hash(made)"] if len(types) > ORDERED else []
+        order = ", ".join(f"{key} ASC NULLS LAST" for key in keys)
+        query = f"SELECT made.*, {split[0]} AS split FROM made {split[1]} ORDER BY {order}"  # noqa: S608
+        write_parquet(connection, query, part, len(types) + 1)
     counts = dict(connection.execute(f"SELECT split, count(*) FROM read_parquet({path_literal(part)}) GROUP BY split").fetchall())  # noqa: S608
     refuse_empty(usecase, connection, counts)
-    return counts
+    return counts, described
 
 
 def _note(run: Run, target: Path, counts: dict[str, int], found: dict[str, str], repeats: float) -> None:

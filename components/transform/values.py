@@ -7,19 +7,26 @@ import duckdb
 
 from core.config import UseCase
 from core.errors import UserError
-from core.tables import FLOATS, columns, identifier, known, path_literal
+from core.tables import FLOATS, columns, finite_columns, identifier, known, path_literal
 
 SHOWN = 3  # columns of an example row
 
 
-def refuse_unusable(usecase: UseCase, connection: duckdb.DuckDBPyConnection, path: Path, training_rows: int) -> None:
+def refuse_unusable(usecase: UseCase, connection: duckdb.DuckDBPyConnection, path: Path, training_rows: int, described: Iterable[Path]) -> None:
     """Look at features, target, key, split column and baseline in the table as it was written. NaN counts as null.
+
+    Args:
+        usecase: The use case.
+        connection: Where the SQL runs.
+        path: The table.
+        training_rows: How many rows to train it has.
+        described: The files with statistics of its columns.
 
     Raises:
         UserError: A number is infinite, or a feature is missing in all training rows.
     """
     types, table = columns(connection, path), f"read_parquet({path_literal(path)})"
-    clean = _clean(connection, path, training_rows)
+    clean = {name for name, nulls in finite_columns(connection, described).items() if nulls < training_rows}
     features = [name for name in usecase.features.names if name not in clean]
     keys = usecase.key if isinstance(usecase.key, tuple) else ()
     used = dict.fromkeys((*features, usecase.target, *keys, usecase.split.column, usecase.evaluate.baseline))
@@ -40,17 +47,6 @@ def refuse_unusable(usecase: UseCase, connection: duckdb.DuckDBPyConnection, pat
             f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing in all training rows: "
             f"remove {'it' if len(missing) == 1 else 'them'} from features in the config, or correct features() of {usecase.name}"
         )
-
-
-def _clean(connection: duckdb.DuckDBPyConnection, path: Path, training_rows: int) -> set[str]:
-    """Return the columns that need no scan, by the statistics in the file.
-
-    DuckDB writes no least or greatest value for a row group that holds NaN, an infinite number, or nulls alone.
-    """
-    statistics = f"SELECT path_in_schema AS name, * FROM parquet_metadata({path_literal(path)})"  # noqa: S608
-    complete = "bool_and(stats_min_value IS NOT NULL AND stats_max_value IS NOT NULL)"
-    query = f"SELECT name FROM ({statistics}) GROUP BY name HAVING {complete} AND sum(stats_null_count) < {training_rows}"  # noqa: S608
-    return {name for (name,) in connection.execute(query).fetchall()}
 
 
 def _example(usecase: UseCase, connection: duckdb.DuckDBPyConnection, rows: str, names: Iterable[str]) -> str:

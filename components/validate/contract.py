@@ -148,4 +148,4 @@ def _noted(checked: list[Checked]) -> Iterator[dict[str, Any]]:
 
 
 def _kept(one: Checked) -> dict[str, Any]:
-    return {"rows": one.rows, "columns": {name: asdict(sight.now) for name, sight in one.sights.items()}}
+    return {"rows": one.rows, "columns": {name: vars(sight.now) for name, sight in one.sights.items()}}

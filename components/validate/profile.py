@@ -10,16 +10,16 @@ from typing import Any, Literal
 import duckdb
 import numpy as np
 
+from components.validate import bins
 from components.validate.rules import FLOATS, TYPES, kind
 from components.validate.texts import LENGTH, Texts, alike, examine, measure, number_sql
 from components.validate.violation import table
 from core.csvoptions import Csv
 from core.fields import PLAIN, Dialect
-from core.tables import identifier, path_literal
+from core.tables import identifier
 
 MOST = 200  # columns of a table that the contract does not name, together with those that it names
 AT_ONCE = 100  # columns of one query
-SAMPLE = 100_000  # rows by which quantiles are told, chosen by a hash of their number: the same in every run
 SHARES = tuple(round(step / 40, 3) for step in range(1, 40))  # of the bins of drift
 QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)  # that are shown
 BARS = 24  # of a histogram
@@ -68,7 +68,7 @@ def profile(
     before: dict[str, Profile],
     csv: Csv | None = None,
 ) -> dict[str, Sight]:
-    """Look at the columns of a table: three passes of SQL a hundred columns, and one or two a column of text.
+    """Look at the columns of a table: three passes a hundred columns, and one or two a column of text.
 
     Args:
         connection: Where the SQL runs.
@@ -83,7 +83,6 @@ def profile(
     for start in range(0, len(names), AT_ONCE):
         looks = [_Look(name, names[name], rows, before.get(name)) for name in list(names)[start : start + AT_ONCE]]
         _measure(connection, path, looks)
-        _bin(connection, path, [look for look in looks if look.edges])
         texts = [look for look in looks if look.kind == "text"]
         for look in texts:
             if look.distinct <= DISTINCT:
@@ -131,24 +130,37 @@ class _Look:
 
     @property
     def number(self) -> str:
-        """Its values as finite numbers, for SQL."""
+        """Its values as numbers, for SQL."""
         quoted = identifier(self.name)
-        value = f"epoch({quoted})" if self.kind == "time" else f"{quoted}::DOUBLE"
-        return f"CASE WHEN isfinite({quoted}) THEN {value} END" if self.kind == "time" or kind(self.type) in FLOATS else value
+        if self.kind == "time":
+            return f"CASE WHEN isfinite({quoted}) THEN epoch({quoted}) WHEN {quoted} IS NOT NULL THEN 'inf'::DOUBLE END"
+        return f"{quoted}::DOUBLE"
+
+    @property
+    def finite(self) -> str:
+        """Its finite numbers, for SQL."""
+        return f"CASE WHEN isfinite({self.number}) THEN {self.number} END" if self.kind == "time" or kind(self.type) in FLOATS else self.number
 
     @property
     def missing(self) -> str:
         quoted = identifier(self.name)
         return f"{quoted} IS NULL" + (f" OR isnan({quoted})" if kind(self.type) in FLOATS else "")
 
-    def set_edges(self, shares: list[float]) -> None:
+    @property
+    def edges_before(self) -> list[float]:
+        """The bins of the last run, if there are any."""
+        return self.before.edges if self.before else []
+
+    def set_edges(self, least: float, greatest: float, drawn: bins.Numbers) -> None:
         """Choose the bins: at the quantiles, where drift is told, and at equal distances, where the histogram's bars end."""
-        low, high = shares[0], shares[-1]
+        shown = bins.quantiles(drawn, QUANTILES) or [least] * len(QUANTILES)
+        self.quantiles = [least, *shown, greatest]
+        low, high = shown[0], shown[-1]
         if self.before and self.before.quantiles:  # both are drawn
             low, high = min(low, self.before.quantiles[1]), max(high, self.before.quantiles[-2])
         self.bars = _bars(low, high, is_whole=kind(self.type) in TYPES["integer"])
-        outer = {max(math.nextafter(self.quantiles[0], -math.inf), -sys.float_info.max), self.quantiles[-1]}  # what lies beyond was not there
-        self.edges = sorted({*outer, *shares, *self.bars})
+        outer = {max(math.nextafter(least, -math.inf), -sys.float_info.max), greatest}  # what lies beyond was not there
+        self.edges = sorted({*outer, shown[0], *bins.quantiles(drawn, SHARES), shown[-1], *self.bars})
 
     def sight(self) -> Sight:
         """Say what was seen."""
@@ -176,48 +188,48 @@ def _bars(low: float, high: float, *, is_whole: bool) -> list[float]:
 
 
 def _measure(connection: duckdb.DuckDBPyConnection, path: Path, looks: list[_Look]) -> None:
-    """Count, and find extremes and quantiles; count in the bins of the last run, too."""
+    """Count values, then find extremes and quantiles of numbers and count these in the bins of this run and of the last one."""
+    numbers = [look for look in looks if look.is_counted]
+    drawn = bins.draw(connection, path, {look.name: look.number for look in numbers}, looks[0].rows)
+    is_whole = looks[0].rows <= bins.SAMPLE
+    if is_whole:
+        for look in numbers:
+            look.nulls, look.distinct, finite = drawn[look.name]
+            if len(finite):
+                look.set_edges(float(finite[0]), float(finite[-1]), finite)
+    _count(connection, path, [look for look in looks if not (is_whole and look.is_counted)], drawn)
+    asked = [(look, edges) for look in numbers for edges in (look.edges, look.edges_before) if edges]
+    if is_whole:
+        counted = [bins.count(drawn[look.name].finite, edges) for look, edges in asked]
+    else:
+        counted = bins.count_all(connection, path, [(look.finite, edges) for look, edges in asked])
+    for (look, edges), counts in zip(asked, counted, strict=True):
+        if edges is look.edges:
+            look.counts = counts
+        else:
+            look.seen = counts
+
+
+def _count(connection: duckdb.DuckDBPyConnection, path: Path, looks: list[_Look], drawn: dict[str, bins.Drawn]) -> None:
+    """Count in all rows of a large table, and in texts."""
     wanted = [aggregate for look in looks for aggregate in _aggregates(look)]
-    query = f"SELECT {', '.join(wanted)} FROM read_parquet({path_literal(path)}, file_row_number = true, can_have_nan = true)"  # noqa: S608
-    values = iter(connection.execute(query).fetchall()[0])
+    if not wanted:
+        return
+    values = iter(connection.execute(f"SELECT {', '.join(wanted)} FROM {table(path)}").fetchall()[0])  # noqa: S608
     for look in looks:
         look.nulls, look.distinct = next(values), next(values)
         if look.is_counted:
-            least, greatest, shares = next(values), next(values), next(values)
-            if look.before and look.before.edges:
-                look.seen = _binned(next(values), look.before.edges)
+            least, greatest = next(values), next(values)
             if least is not None:
-                quantiles = [shares[(*SHARES, *QUANTILES).index(share)] for share in QUANTILES] if shares else [least] * len(QUANTILES)
-                look.quantiles = [least, *quantiles, greatest]
-                look.set_edges(sorted({quantiles[0], *(shares or [])[: len(SHARES)], quantiles[-1]}))
+                look.set_edges(least, greatest, drawn[look.name].finite)
 
 
 def _aggregates(look: _Look) -> Iterator[str]:
     yield f"count(CASE WHEN {look.missing} THEN 1 END)"
     yield f"approx_count_distinct({identifier(look.name)})" if look.kind != "other" else "0"
     if look.is_counted:
-        yield f"min({look.number})"
-        yield f"max({look.number})"
-        drawn = look.number
-        if look.rows > SAMPLE:  # by FILTER, memory would grow with the square of the columns
-            drawn = f"CASE WHEN hash(file_row_number) % {look.rows} < {SAMPLE} THEN {drawn} END"
-        yield f"quantile_disc({drawn}, {[*SHARES, *QUANTILES]})"
-        if look.before and look.before.edges:
-            yield f"histogram({look.number}, {look.before.edges}::DOUBLE[])"
-
-
-def _bin(connection: duckdb.DuckDBPyConnection, path: Path, looks: list[_Look]) -> None:
-    if looks:
-        wanted = ", ".join(f"histogram({look.number}, {look.edges}::DOUBLE[])" for look in looks)
-        counted = connection.execute(f"SELECT {wanted} FROM {table(path)}").fetchall()[0]  # noqa: S608
-        for look, bins in zip(looks, counted, strict=True):
-            look.counts = _binned(bins, look.edges)
-
-
-def _binned(found: dict[float, int] | None, edges: list[float]) -> list[int]:
-    """Put DuckDB's counts into the order of the edges, the one beyond the last behind them."""
-    bins = found or {}
-    return [bins.get(edge, 0) for edge in edges] + [sum(count for edge, count in bins.items() if edge > edges[-1])]
+        yield f"min({look.finite})"
+        yield f"max({look.finite})"
 
 
 def _rank(connection: duckdb.DuckDBPyConnection, path: Path, look: _Look, dialect: Dialect) -> None:

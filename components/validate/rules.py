@@ -9,7 +9,7 @@ import duckdb
 
 from components.validate.violation import COLUMNS, Violation, examples, such_as, table
 from core.contract import Column, Contract
-from core.tables import identifier, literal
+from core.tables import finite_columns, identifier, literal
 
 TYPES = {
     "integer": ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT"),
@@ -35,6 +35,11 @@ class Rule:
     words: str  # what such a row is
     allowed: float = 0.0
     order: str = ""  # of the examples
+
+    @property
+    def is_of_holes(self) -> bool:
+        """Whether only a null or a number that is not finite breaks it."""
+        return self.key in ("nulls", "type")
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,8 @@ def check(connection: duckdb.DuckDBPyConnection, path: Path, contract: Contract,
             yield Violation(("columns", name, "type"), f".{name}: its type is {found[name]}, the contract says {column.type}", column=name)
         else:
             present[name] = column
-    rules = [rule for name, column in present.items() for rule in _rules(name, column, kind(found[name]))]
+    full = {name for name, nulls in finite_columns(connection, [path]).items() if not nulls}
+    rules = [rule for name, column in present.items() for rule in _rules(name, column, kind(found[name])) if not (rule.is_of_holes and name in full)]
     keys = [Key(index, names) for index, names in enumerate(contract.unique) if present.keys() >= set(names)]
     rows, broken, repeated = _counts(connection, path, rules, keys)
     shown = keys[0].names if keys else tuple(found)[:3]
@@ -153,7 +159,7 @@ def _violation(connection: duckdb.DuckDBPyConnection, path: Path, rule: Rule, co
     found = examples(connection, f"FROM {table(path)} WHERE {rule.condition} {rule.order}", (rule.column, *shown)) if shown else []
     allowed, place = int(rule.allowed * rows), ("columns", rule.column, rule.key)
     text = f".{rule.column}: {count:,} of {rows:,} rows are {rule.words}, the contract"
-    if rule.key in ("nulls", "type"):
+    if rule.is_of_holes:
         return Violation(place, f"{text} allows {allowed:,}", count, rows, found, rule.column)
     tolerated = f", which allows {allowed:,}" if rule.allowed else ""
     return Violation(place, f"{text}'s {rule.key}{tolerated}{such_as(found, rule.column)}", count, rows, found, rule.column)

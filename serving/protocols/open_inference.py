@@ -13,7 +13,7 @@ import orjson
 from core.bundle import Input, Output
 from core.engines import Answers, Column, Columns
 from serving.body import BINARY, JSON, Body, content_type, parse_json
-from serving.columns import SEEN, check_rows
+from serving.columns import ROWS_LIMIT, SEEN, check_rows
 from serving.errors import RequestError, bad
 from serving.model import Model
 from serving.protocols import tensors
@@ -98,8 +98,8 @@ def rows_of(item: Input, datatype: Any, shape: Any) -> int:
     """Return how many rows a tensor has, by its shape; refuse one that cannot be of this column."""
     if type(datatype) is not str or datatype not in ACCEPTED[item.datatype]:
         raise bad(f"column {item.name}: the datatype is {item.datatype}, not {datatype if isinstance(datatype, str) else 'what was sent'}")
-    if type(shape) is list and len(shape) == 1 and type(shape[0]) is int and shape[0] >= 0:
-        return check_rows(shape[0])
+    if type(shape) is list and len(shape) == 1 and type(shape[0]) is int and 0 <= shape[0] <= ROWS_LIMIT:
+        return shape[0]
     is_shape = isinstance(shape, list) and len(shape) <= SHAPE_SHOWN and all(type(size) is int and size >= 0 for size in shape)
     if not is_shape or len(shape) not in (1, 2) or shape[1:] not in ([], [1]):
         raise bad(f"column {item.name}: the shape has to be [rows] or [rows, 1], not {shape if is_shape else 'what was sent'}")

@@ -9,6 +9,7 @@ import pytest
 
 from components.validate.contract import validate
 from core.errors import UserError
+from core.tables import connect, path_literal, write_parquet
 from core.tracking import Run
 from tests.unit import small
 
@@ -37,9 +38,16 @@ def run_of(rows: Any = None, after: Any = None, promises: Any = None, **columns:
     return run
 
 
+def extracted(path: Path, data: dict[str, Any]) -> None:
+    """Write a table as extract does."""
+    with connect("256MB") as connection:
+        query = f"SELECT * FROM read_parquet({path_literal(small.written(path.with_suffix('.arrow'), data))}, can_have_nan = true)"
+        write_parquet(connection, query, path, len(data))
+
+
 def checked(run: Run, data: dict[str, Any], folder: Path) -> list[str]:
     """Validate a table and return what is wrong with it."""
-    small.written(folder / "wine.parquet", data)
+    extracted(folder / "wine.parquet", data)
     try:
         validate(run, str(folder), str(folder / "page.html"))
     except UserError as error:
@@ -49,7 +57,7 @@ def checked(run: Run, data: dict[str, Any], folder: Path) -> list[str]:
 
 def refused(run: Run, data: dict[str, Any], folder: Path) -> list[str]:
     """Validate a table that is to be refused."""
-    small.written(folder / "wine.parquet", data)
+    extracted(folder / "wine.parquet", data)
     with pytest.raises(UserError) as found:
         validate(run, str(folder), str(folder / "page.html"))
     return str(found.value).splitlines()

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components.validate import bins
 from components.validate import profile as profiles
 from components.validate.profile import Profile, Sight, chosen, profile
 from core.tables import columns, connect
@@ -90,7 +91,7 @@ def test_ids_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_quantiles_of_many_rows_come_from_the_same_rows_in_every_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(profiles, "SAMPLE", 2000)
+    monkeypatch.setattr(bins, "SAMPLE", 2000)
     values = np.random.default_rng(0).normal(size=50_000)
 
     first, again = of(tmp_path, values), of(tmp_path, values)
@@ -115,6 +116,21 @@ def test_every_finite_value_is_in_one_bin_of_its_own_and_of_the_last_run(tmp_pat
     finite = sum(value is not None and bool(np.isfinite(value)) for value in other)
     assert sum(found.now.counts) == finite
     assert sum(found.counts) == (finite if before.edges else 0)
+
+
+@given(st.lists(st.one_of(st.none(), st.floats()), min_size=1, max_size=40))
+@settings(max_examples=25, deadline=None)
+def test_large_tables_are_counted_as_small_ones_are(tmp_path_factory: pytest.TempPathFactory, values: list[float | None]) -> None:
+    folder, column = tmp_path_factory.mktemp("counts"), pa.array(values, pa.float64())
+    before = of(folder, [-1.0, 0.0, 0.5, 1e300])
+
+    small_table = seen(folder, {"x": column}, {"x": before})["x"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bins, "SAMPLE", 0)
+        large_table = seen(folder, {"x": column}, {"x": before})["x"]
+
+    assert (large_table.now.nulls, large_table.counts) == (small_table.now.nulls, small_table.counts)
+    assert large_table.now.quantiles[:1] + large_table.now.quantiles[-1:] == small_table.now.quantiles[:1] + small_table.now.quantiles[-1:]
 
 
 def test_columns_that_the_contract_names_are_looked_at_before_others() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from core.bundle import Input
 from core.errors import UserError
 from core.examples import examples
 from core.featurecode import FOLDER
-from core.tables import columns, connect, identifier, inputs, literal, path_literal
+from core.tables import columns, connect, finite_columns, identifier, inputs, literal, path_literal, write_parquet
 from tests.unit import small
 
 NASTY = ["plain", 'with "quotes"', "it's", "semi; DROP TABLE t --", "übergröße", "a\\b", "select"]
@@ -169,3 +170,22 @@ def test_a_table_that_cannot_be_read_is_refused_in_a_sentence(tmp_path: Path, ch
         examples(path, small.usecase(), "train")
 
     assert str(refused.value).startswith(sentence)
+
+
+def test_finite_columns_are_told_by_the_statistics_of_duckdb_alone(tmp_path: Path) -> None:
+    values = {
+        "full": [1.0, 2.0],
+        "holed": [None, 2.0],
+        "nan": [math.nan, 2.0],
+        "infinite": [-math.inf, 2.0],
+        "empty": [None, None],
+        "text": ["a", "b"],
+    }
+    foreign, own = Path(small.written(tmp_path / "foreign.parquet", values)), tmp_path / "own.parquet"
+
+    with connect("64MB") as connection:
+        write_parquet(connection, f"SELECT * FROM read_parquet({path_literal(foreign)}, can_have_nan = true)", own, 6)
+        found, of_foreign = finite_columns(connection, [own]), finite_columns(connection, [foreign])
+
+    assert found == {"full": 0, "holed": 1, "text": 0}
+    assert of_foreign == {}
