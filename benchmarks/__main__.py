@@ -7,12 +7,12 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.overhead import overhead
+from benchmarks.steps import recorded
 
 ROOT = Path(__file__).resolve().parent.parent
 MLOPS = str(ROOT / ".venv" / "bin" / "mlops")
@@ -63,27 +63,10 @@ def _median(command: list[str], environment: dict[str, str], repeats: int) -> fl
 def _steps(environment: dict[str, str], seconds: float) -> Table:
     """Read from MLflow what the steps of the first run took."""
     table = Table("step", "seconds", "share", "CPU seconds", "peak MiB (goal 1,024)", title="make run, step by step")
-    for name, figures in _recorded(environment).items():
+    for name, figures in recorded(environment["MLOPS_HOME"]).items():
         share = f"{figures['seconds'] / seconds:.0%}"
         table.add_row(name, f"{figures['seconds']:.1f}", share, f"{figures['cpu_seconds']:.1f}", f"{figures['peak_memory_mib']:.0f}")
     return table
-
-
-def _recorded(environment: dict[str, str]) -> dict[str, Any]:
-    os.environ["MLOPS_HOME"] = environment["MLOPS_HOME"]
-    from local.environment import enter
-    from local.state import load
-
-    enter(load())
-    from mlflow import MlflowClient
-
-    client = MlflowClient()
-    experiments = [found.experiment_id for found in client.search_experiments()]
-    runs = client.search_runs(experiments, "tags.step != ''", order_by=["start_time ASC"])
-    found: dict[str, Any] = {}
-    for run in runs:  # of two runs, the first, in its order
-        found.setdefault(run.info.run_name, run.data.metrics)
-    return found
 
 
 def _clone(folder: Path) -> float:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, PrivateAttr, field_validator, model_validator
 
 from core.contract import Contract
-from core.frozen import Bytes, Float, Frozen, Identifier, Int, count
+from core.frozen import Bytes, Float, Frozen, Identifier, Int, count, pattern
 from core.metrics import METRICS
 from core.sources import Source
 from core.targets import Loads
@@ -13,7 +13,7 @@ from core.targets import Loads
 Task = Literal["binary", "multiclass", "regression"]
 StepName = Literal["extract", "validate", "transform", "train", "evaluate", "register", "deploy", "serve", "load", "report"]
 NAME_PATTERN = r"^[a-z]{1}([a-z0-9-]{0,39}[a-z0-9])?$"  # a DNS label, with room for what is put behind it
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Name = Annotated[str, pattern(NAME_PATTERN, "write at most 41 lower-case letters, digits and dashes, a letter first, no dash last")]
 # Names of the platform's own objects in the namespace of the models, where a Service, an account and a policy are named after a use case.
 RESERVED = ("clients", "default", "default-deny", "grpc", "ingress", "model", "models", "prometheus")
 
@@ -29,8 +29,9 @@ Integers = tuple[Int, Int]
 Floats = tuple[Float, Float]  # named here: in Range, int and float are keys
 Fraction = Annotated[Float, Field(gt=0, lt=1)]
 # Quantities of Kubernetes, none of them nothing; a number in the file is as good as its text
-Cpu = Annotated[str, Field(pattern=r"^([1-9][0-9]*(m|\.[0-9]+)?|0\.[0-9]*[1-9][0-9]*)$", coerce_numbers_to_str=True)]
-Memory = Annotated[str, Field(pattern=r"^[1-9][0-9]*(Mi|Gi)$")]
+CPU_PATTERN = r"^([1-9][0-9]*(m|\.[0-9]+)?|0\.[0-9]*[1-9][0-9]*)$"
+Cpu = Annotated[str, pattern(CPU_PATTERN, "write cores such as 2 or 0.5, or thousandths such as 500m"), Field(coerce_numbers_to_str=True)]
+Memory = Annotated[str, pattern(r"^[1-9][0-9]*(Mi|Gi)$", "write a size such as 512Mi or 2Gi")]
 LEAST_SERVER = "256Mi"  # what the Deployment in k8s/base/serving requests: a loaded model, connections and one large request
 
 
@@ -212,9 +213,8 @@ class Limits(Frozen):
 class Spark(Frozen):
     """Spark for transform, instead of DuckDB: the same table, for raw tables beyond what one DuckDB takes."""
 
-    master: str = Field(
+    master: Annotated[str, pattern(r"^(k8s|local\[([1-9][0-9]*|\*)\])$", "write k8s, local[2] or local[*]")] = Field(
         default="local[2]",
-        pattern=r"^(k8s|local\[([1-9][0-9]*|\*)\])$",
         description="Where it runs: `local[2]` is the machine or pod of the step, two cores; `k8s` starts executors as pods.",
     )
     memory: Bytes = Field(default="1GB", description="Of Spark's own heap, and on `k8s` of each executor's, too.")
@@ -241,7 +241,7 @@ class Serving(Frozen):
     keep_alive: Int = Field(
         default=75, ge=1, le=3600, description="Seconds that an idle connection stays open: more than your load balancer keeps it."
     )
-    cors: tuple[Annotated[str, Field(pattern=r"^(\*|https?://[^/\s,]+)$")], ...] = Field(
+    cors: tuple[Annotated[str, pattern(r"^(\*|https?://[^/\s,]+)$", "write an origin such as https://app.example.com, or *")], ...] = Field(
         default=(), description="Web pages that may send requests, such as [https://app.example.com], or [`*`] for all."
     )
 

@@ -8,16 +8,15 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from core.config import MONOTONIC, NAME_PATTERN, Candidate, Limits, Serving, UseCase, UsecaseName
+from core.config import MONOTONIC, Candidate, Limits, Serving, UseCase, UsecaseName
 from core.contract import Contract
 from core.contractcheck import contract_problems
 from core.csvoptions import contradictions
 from core.errors import shown
-from core.frozen import Identifier
+from core.frozen import WORDS, Identifier
 from core.metrics import METRICS
 from core.sources import Files, Source
 
-PATTERNS = {NAME_PATTERN: "write at most 41 lower-case letters, digits and dashes, a letter first, no dash last"}  # in words
 LONGEST = 32  # characters of a value that a message repeats
 
 
@@ -124,7 +123,7 @@ def _sentence(item: ErrorDetails) -> str:
         case "value_error" if isinstance(item["input"], dict):
             return item["msg"].removeprefix("Value error, ")
         case _:
-            message = PATTERNS.get(item.get("ctx", {}).get("pattern", ""), item["msg"].removeprefix("Value error, "))
+            message = WORDS.get(item.get("ctx", {}).get("pattern", ""), item["msg"].removeprefix("Value error, "))
             return f"{message} (found {_short(item['input'])})"
 
 

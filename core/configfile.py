@@ -91,6 +91,8 @@ def _written(name: str) -> str:
         return terminated(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise UserError(f"{_relative(path)} line 1: not UTF-8 text, or with control characters: save it as UTF-8 without them") from error
+    except OSError as error:
+        raise UserError(f"{_relative(path)} cannot be read: {error.strerror}: look at its permissions") from error
 
 
 def _path(name: str) -> Path:

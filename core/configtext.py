@@ -7,6 +7,7 @@ A text that is too long for a parameter travels with the code instead: the param
 import functools
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -21,8 +22,9 @@ from core.featurecode import FOLDER
 
 LIMIT = 65_536  # bytes in JSON: a parameter is part of a command's argument, and Linux allows 131,072 for one
 LONG = "# too long for a parameter"
-PLACEHOLDER = "{{$"  # kfp's runner and Kubeflow replace what begins with it, wherever it is in a parameter, in comments too
-REPLACED = f"{PLACEHOLDER} begins a placeholder, which Kubeflow Pipelines would replace: write it without the dollar sign"
+# What kfp, its local runner and Argo Workflows replace or refuse wherever it is in a parameter, comments included.
+PLACEHOLDER = re.compile(r"\{\{\s*(?:\$|=|(?:workflow|inputs|outputs|tasks|steps|pod|node|item|retries)\b)|/kfp-workspace")
+REPLACED = "{} is a placeholder of Kubeflow Pipelines, which would replace it: write it in another way"
 OVERRIDES = "--- # overrides of this run (--set)\n"
 
 
@@ -124,9 +126,9 @@ def read(text: str, file: str = "") -> Text:
     Raises:
         UserError: It is not one YAML document, not a mapping, or would not reach the steps unchanged.
     """
-    before, placeholder, _ = text.partition(PLACEHOLDER)
-    if placeholder:
-        raise UserError(f"{file or 'config.yaml'} line {before.count(chr(10)) + 1}: {REPLACED}")
+    if placeholder := PLACEHOLDER.search(text):
+        line = text.count("\n", 0, placeholder.start()) + 1
+        raise UserError(f"{file or 'config.yaml'} line {line}: {REPLACED.format(placeholder[0])}")
     try:
         documents = configyaml.compose(text)
     except yaml.MarkedYAMLError as error:
@@ -183,8 +185,8 @@ def _set(override: str) -> str:
 
 def _apply(document: dict[str, Any], override: str) -> tuple[str, ...]:
     """Change a document, and return the place of the change."""
-    if PLACEHOLDER in override:
-        raise UserError(f"{_set(override)}: {REPLACED}")
+    if placeholder := PLACEHOLDER.search(override):
+        raise UserError(f"{_set(override)}: {REPLACED.format(placeholder[0])}")
     path, equals, text = override.partition("=")
     *parents, last = path.split(".")
     if not equals or not last:

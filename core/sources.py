@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from core.csvoptions import DEFAULT, Csv
 from core.errors import QUERY, shown
-from core.frozen import Bytes, Frozen, Int
+from core.frozen import Bytes, Frozen, Int, pattern
 
 ENVIRONMENT = (  # by which servers are found and who may read there; what libpq, requests and the Schema Registry's clients call them
     *("PGHOST", "PGPORT", "PGDATABASE", "PGUSER", "PGPASSWORD", "PGSSLMODE", "PGSSLROOTCERT", "PGSERVICEFILE"),
@@ -81,7 +81,11 @@ Options = Annotated[Csv, Field(description="How CSV files write their values.")]
 COMPRESSED = (".gz", ".zst")
 ALIASES = {"json": "jsonl", "ndjson": "jsonl"}
 Since = Annotated[bool, Field(default=False, description="Read only what is new since the last run that succeeded.")]
-Qualified = Annotated[str, Field(pattern=r'^([^."\x00]+|"([^"\x00]|"")+")(\.([^."\x00]+|"([^"\x00]|"")+"))?$')]
+TABLE_PATTERN = r'^([^."\x00]+|"([^"\x00]|"")+")(\.([^."\x00]+|"([^"\x00]|"")+"))?$'
+Qualified = Annotated[str, pattern(TABLE_PATTERN, "write table or schema.table, and a name with a dot or a quote in double quotes")]
+Service = Annotated[str, pattern(r"^[\w.-]+$", "write letters, digits, dots, dashes and underscores")]
+Topic = Annotated[str, pattern(r"^[a-zA-Z0-9._-]{1,249}$", "write at most 249 letters, digits, dots, dashes and underscores")]
+Checksum = Annotated[str, pattern(r"^[0-9a-f]{64}$", "write the 64 hexadecimal digits of a SHA-256 checksum")]
 
 
 def format_of(name: str) -> str:
@@ -120,10 +124,14 @@ class HttpsSource(Frozen):
     """One file of a web server."""
 
     kind: Literal["https"]
-    url: Address = Field(pattern=r"^https://[^/@\s]+(/\S*)?$", description="Its address. A name and password for it come from ~/.netrc.")
+    url: Address = pattern(
+        r"^https://[^/@\s]+(/\S*)?$",
+        "write https://server/path, without a name or password",
+        description="Its address. A name and password for it come from ~/.netrc.",
+    )
     format: ByName
     csv: Options = DEFAULT
-    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$", description="The checksum that the file must have.")
+    sha256: Checksum | None = Field(default=None, description="The checksum that the file must have.")
     max_size: Bytes = Field(default="10GB", description="Greatest size allowed.")
     _fits = model_validator(mode="after")(_has_csv)
 
@@ -137,8 +145,9 @@ class S3Source(Frozen):
     """Objects of the S3 server: one key, all below a prefix, or a glob of keys."""
 
     kind: Literal["s3"]
-    uri: Address = Field(
-        pattern=r"^s3://[^/\s]+/.+$",
+    uri: Address = pattern(
+        r"^s3://[^/\s]+/.+$",
+        "write s3://bucket/key",
         description="s3://bucket/key, s3://bucket/prefix/ with its slash, a glob (** goes through folders), or the manifest.json of a dataset.",
     )
     format: ByName
@@ -158,7 +167,7 @@ class PostgresqlSource(Frozen):
     kind: Literal["postgresql"]
     table: Qualified | None = Field(default=None, description="A table or view, with or without its schema; a name with a dot in quotes.")
     query: str | None = Field(default=None, min_length=1, description="One SELECT, in place of a table.")
-    service: str | None = Field(default=None, pattern=r"^[\w.-]+$", description="A section of PGSERVICEFILE, if several databases are read.")
+    service: Service | None = Field(default=None, description="A section of PGSERVICEFILE, if several databases are read.")
     partition: str | None = Field(default=None, min_length=1, description="A column of numbers or times by whose ranges parts are read side by side.")
     partitions: Int = Field(default=4, ge=2, le=64, description="How many parts, if `partition` is named.")
     timeout: Int = Field(default=3600, ge=1, description="Seconds after which the server gives up a statement.")
@@ -183,7 +192,7 @@ class KafkaSource(Frozen):
     """The messages of a topic between two points, of the brokers that KAFKA_BOOTSTRAP_SERVERS names."""
 
     kind: Literal["kafka"]
-    topic: str = Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$", description="The topic.")
+    topic: Topic = Field(description="The topic.")
     format: Literal["json", "avro", "protobuf"] = Field(default="json", description="What the values are.")
     definition: Below | None = Field(
         default=None,

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from core.frozen import Frozen, Int
-from core.sources import Address, Below, Qualified
+from core.frozen import Frozen, Int, pattern
+from core.sources import Address, Below, Qualified, Service, Topic
 
 Key = Annotated[tuple[str, ...], Field(min_length=1)]
 
@@ -18,7 +18,9 @@ class S3Target(Frozen):
     """A dataset of Parquet files below a prefix, which its manifest.json lists; or pages."""
 
     kind: Literal["s3"]
-    uri: Address = Field(pattern=r"^s3://[^/\s]+/\S*/$", description="s3://bucket/prefix/, with its slash.")
+    uri: Address = pattern(
+        r"^s3://[^/\s]+/\S*/$", "write s3://bucket/prefix/, with the slash at its end", description="s3://bucket/prefix/, with its slash."
+    )
     partition_by: tuple[str, ...] = Field(default=(), description="Columns whose values are folders, as in Hive: month=1/.")
     mode: Literal["replace", "append"] = Field(default="replace", description="replace: only this run's rows. append: the rows of all runs.")
 
@@ -33,7 +35,7 @@ class PostgresqlTarget(Frozen):
 
     kind: Literal["postgresql"]
     table: Qualified = Field(description="The table, with or without its schema.")
-    service: str | None = Field(default=None, pattern=r"^[\w.-]+$", description="A section of PGSERVICEFILE, if there are several databases.")
+    service: Service | None = Field(default=None, description="A section of PGSERVICEFILE, if there are several databases.")
     mode: Literal["replace", "append", "merge"] = Field(
         default="replace",
         description="replace: only this run's rows. append: added to the others. merge: a row takes the place of the one with its key.",
@@ -56,7 +58,7 @@ class KafkaTarget(Frozen):
     """A topic of the brokers that KAFKA_BOOTSTRAP_SERVERS names."""
 
     kind: Literal["kafka"]
-    topic: str = Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$", description="The topic.")
+    topic: Topic = Field(description="The topic.")
     key: Key | None = Field(
         default=None, description="Columns of the message's key: one is written as it is, several as JSON. Rows of one key keep their order."
     )

@@ -106,10 +106,11 @@ def content_type(headers: Mapping[bytes, bytes], *allowed: str) -> str:
         RequestError: It is none of the allowed ones (415).
     """
     given = headers.get(b"content-type", b"application/json")
-    kind, charsets = KINDS.get(given), list[str]()
-    if kind is None:
-        kind, *charsets = _parts(given)
-    if kind not in allowed or (charsets and kind != CSV and not set(charsets) <= set(CHARSETS)):
+    known = KINDS.get(given)
+    if known in allowed:
+        return known
+    kind, *charsets = _parts(given)
+    if kind not in allowed or (kind != CSV and not set(charsets) <= set(CHARSETS)):
         raise RequestError(415, f"the body has to be {' or '.join(allowed)}, in UTF-8: send Content-Type: {allowed[0]}")
     return kind
 

@@ -53,11 +53,12 @@ class Schema:
 
     def from_rows(self, rows: Sequence[Any], names: Sequence[str]) -> Columns:
         """Turn rows that are lists, in the order of `names`, into checked columns."""
-        width = len(names)
-        self.check_names(names)
+        width, is_ordered = len(names), names == self.names
+        if not is_ordered:
+            self.check_names(names)
         if not all(type(row) is list and len(row) == width for row in rows):
             _refuse_row(rows, names)
-        if names == self.names:
+        if is_ordered:
             return self._from_rows(rows)
         return self.from_columns(dict(zip(names, zip(*rows, strict=True) if rows else ((),) * width, strict=True)))
 
@@ -67,8 +68,6 @@ class Schema:
         Raises:
             RequestError: One is missing, unknown or there twice (400).
         """
-        if names == self.names:
-            return
         seen = set[str]()
         for name in names:
             if name in seen:

@@ -43,6 +43,7 @@ class Connection(HttpToolsProtocol):
 
     receiving: float | None = None
     unread: float | None = None
+    idle: float | None = None
     deferred: Refused | None = None
     taken = received = held = 0  # bytes of this request, those of them that are body, and what was sent ahead
     is_uneven = has_ended = False
@@ -78,10 +79,6 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on; whatever may hold more than one request is read in parts, one request at a time."""
-        idle = self.timeout_keep_alive_task
-        if idle is not None:
-            idle.cancel()
-            self.timeout_keep_alive_task = None
         cycle = self.cycle
         if cycle is None or cycle.response_complete:
             end = data.find(END)
@@ -96,7 +93,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Begin to wait for a request's end."""
-        self.receiving = self.loop.time()
+        self.receiving, self.idle = self.loop.time(), None
         super().on_message_begin()
 
     def on_body(self, body: bytes) -> None:
@@ -119,8 +116,15 @@ class Connection(HttpToolsProtocol):
             cycle.message_event.set()
 
     def on_response_complete(self) -> None:
-        """Go on with what was sent ahead."""
-        super().on_response_complete()
+        """Go on with what was sent ahead, or wait for the next request: uvicorn would set a timer for each."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self.receiving is None:
+            self.idle = self.loop.time()
         if self.ahead or self.deferred or self.has_ended:
             self._go_on()
 
@@ -148,7 +152,7 @@ class Connection(HttpToolsProtocol):
         self.service.count_refusal(int(status[:3]), self.client)
 
     def cut_off(self, now: float) -> bool:
-        """End the connection if its client is too slow."""
+        """End the connection if its client is too slow, or was idle for too long; return whether it was slow."""
         if self.unread is not None and now - self.unread > READ_SECONDS:
             self._abort()
             return True
@@ -156,14 +160,13 @@ class Connection(HttpToolsProtocol):
             self.receiving = None
             self.refuse(b"408 Request Timeout", f"the request did not come within {REQUEST_SECONDS:.0f} seconds")
             return True
+        if self.idle is not None and now - self.idle > self.timeout_keep_alive:
+            self.transport.close()
         return False
 
     def silent_since(self) -> float | None:
         """Return since when it waits for its client, None if its client waits for it."""
-        if self.receiving is not None:
-            return self.receiving
-        idle = self.timeout_keep_alive_task
-        return idle.when() - self.timeout_keep_alive if idle else None
+        return self.idle if self.receiving is None else self.receiving
 
     def _abort(self) -> None:
         self.transport.abort()
@@ -215,7 +218,6 @@ class Connection(HttpToolsProtocol):
         if self.deferred:
             self.refuse(*self.deferred)
         elif self.ahead:
-            self._unset_keepalive_if_required()
             self._advance()
         if self.has_ended and not self.is_busy:
             self.transport.close()

@@ -14,7 +14,7 @@ from tests.contract.documents import ROOT
 
 QUICK = (
     "benchmarks",
-    *(f"benchmarks.data.{name}" for name in ("contract", "kafka", "objects", "postgresql", "training", "transform")),
+    *(f"benchmarks.data.{name}" for name in ("contract", "kafka", "objects", "postgresql", "training", "transform", "wide")),
     "benchmarks.serving.hostile",
 )
 WITH_WRK = ("benchmarks.serving.layers",)

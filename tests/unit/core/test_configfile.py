@@ -15,6 +15,7 @@ from core.configfile import load, names, schema
 from core.configtext import where
 from core.errors import UserError, shown
 from core.featurecode import FOLDER
+from core.frozen import WORDS
 
 ROOT = FOLDER.parent
 LOAD_ALL = """
@@ -144,6 +145,12 @@ def test_the_schema_beside_the_use_cases_is_what_mlops_prints() -> None:
     printed = subprocess.run([Path(sys.executable).parent / "mlops", "schema"], capture_output=True, text=True, check=True).stdout
 
     assert printed == schema() == (FOLDER / "schema.json").read_text()
+
+
+def test_each_pattern_of_the_schema_has_words() -> None:
+    patterns = set(re.findall(r'"pattern": (".*")', schema()))
+
+    assert {json.loads(pattern) for pattern in patterns} <= WORDS.keys()
 
 
 @pytest.mark.parametrize("name", names())

@@ -63,12 +63,12 @@ def test_offsets_survive_the_way_through_a_pipeline_parameter() -> None:
         pytest.param({"kind": "postgresql", "tabel": "a"}, ("tabel",), "unknown key: remove it", id="misspelt key"),
         pytest.param({"kind": "postgresql"}, (), "write exactly one of table and query", id="neither table nor query"),
         pytest.param({"kind": "postgresql", "table": "a", "query": "SELECT 1"}, (), "write exactly one of table and query", id="table and query"),
-        pytest.param({"kind": "postgresql", "table": 'a"; DROP TABLE b'}, ("table",), "should match pattern", id="more than a table"),
-        pytest.param("s3://data", (), "should match pattern", id="bucket without a key"),
-        pytest.param({"kind": "s3", "uri": "s3://data"}, ("uri",), "should match pattern", id="bucket without a key, in a mapping"),
-        pytest.param("kafka:///a topic", (), "should match pattern", id="no topic"),
-        pytest.param({"kind": "https", "url": "https://h/f", "max_size": "much"}, ("max_size",), "should match pattern", id="size"),
-        pytest.param({"kind": "https", "url": "https://h/f", "sha256": "12"}, ("sha256",), "should match pattern", id="checksum"),
+        pytest.param({"kind": "postgresql", "table": 'a"; DROP TABLE b'}, ("table",), "write table or schema.table", id="more than a table"),
+        pytest.param("s3://data", (), "write s3://bucket/key", id="bucket without a key"),
+        pytest.param({"kind": "s3", "uri": "s3://data"}, ("uri",), "write s3://bucket/key", id="bucket without a key, in a mapping"),
+        pytest.param("kafka:///a topic", (), "write at most 249 letters", id="no topic"),
+        pytest.param({"kind": "https", "url": "https://h/f", "max_size": "much"}, ("max_size",), "write a size such as", id="size"),
+        pytest.param({"kind": "https", "url": "https://h/f", "sha256": "12"}, ("sha256",), "write the 64 hexadecimal digits", id="checksum"),
     ],
 )
 def test_what_cannot_be_read_is_refused_before_anything_starts(written: Any, place: tuple[str, ...], sentence: str) -> None:

@@ -259,6 +259,20 @@ def test_idle_connections_are_many_and_make_room_for_new_ones(launcher: Launcher
     assert exchange(server, ask(wine, 0))[0].status == 200
 
 
+def test_a_connection_without_a_next_request_is_closed(launcher: Launcher, wine: Trained) -> None:
+    server = launcher.start(*publish(wine.onnx), environment={"KEEP_ALIVE_SECONDS": "1"}).wait_until_ready()
+
+    with connect(server) as client:
+        client.sendall(ask(wine, 0))
+        answer = client.recv(65_536)
+        client.sendall(b"\r\n")  # an empty line before a request is none
+        client.settimeout(5)
+        ended = client.recv(1)
+
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert ended == b""
+
+
 @pytest.mark.slow
 def test_more_rows_than_can_wait_are_refused(launcher: Launcher, wine: Trained) -> None:
     roomy = {"MEMORY_LIMIT": str(4 * 2**30)}  # else requests wait for memory first
