@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ibis import DataType, Table
 
 Place = tuple[str | int, ...]
+MOST_HASHED = 1_000  # columns of a key: the text of 10,000 takes minutes
 
 
 def table_problems(usecase: UseCase, expression: "Table") -> Iterator[Problem]:
@@ -36,6 +37,9 @@ def table_problems(usecase: UseCase, expression: "Table") -> Iterator[Problem]:
         yield Problem((), f"{file}: columns {shown} differ only in case, which DuckDB ignores: keep one of them, such as by rename() or drop()")
     if reserved := [name for name in schema if name.lower() == "split"]:
         yield Problem((), f"{file}: features() makes a column {reserved[0]}, but transform adds its own column split: rename it")
+    if usecase.key == "all" and len(schema) > MOST_HASHED:
+        message = f"all is for at most {MOST_HASHED:,} columns, features() makes {len(schema):,}: name the columns that identify a row"
+        yield Problem(("key",), message)
     for name in volatile(expression):
         yield Problem((), f"{file}: features() uses {name}, whose result changes from run to run: take it from the data")
     if usecase.spark:

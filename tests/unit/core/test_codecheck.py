@@ -146,6 +146,15 @@ def test_what_the_code_does_not_have_is_named_with_its_place(change: dict[str, A
     assert not place or message in problems[0].message
 
 
+def test_the_whole_row_is_no_key_of_a_wide_table() -> None:
+    columns = {name: {"type": "number"} for name in (*variant("wine").contract["wine"].columns, *(f"x{index}" for index in range(1_000)))}
+
+    problems = list(code_problems(variant("wine", key="all", contract__wine__columns=columns), "wine"))
+
+    assert [problem.path for problem in problems] == [("key",)]
+    assert "name the columns that identify a row" in problems[0].message
+
+
 def test_features_takes_the_sources_that_the_config_names() -> None:
     other = {"columns": {"x": {"type": "number"}}}
 
