@@ -15,6 +15,7 @@ from core import processes
 from local import environment, mlflow_server, s3
 from local import platform as embedded
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background of a shell ignores it, and so would all that it starts
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the pipelines' tasks have it; read when OpenMP is loaded
 
 # Settings of the user's own programs, which no test means.
