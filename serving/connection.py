@@ -111,7 +111,9 @@ class Connection(HttpToolsProtocol):
         self.receiving = None
         self.taken = self.received = 0
         cycle = self.cycle
-        if not cycle.response_complete:
+        if cycle.response_complete:  # before the end of its request
+            self.idle = self.loop.time()
+        else:
             cycle.more_body = False
             cycle.message_event.set()
 

@@ -270,16 +270,17 @@ def test_idle_connections_are_many_and_make_room_for_new_ones(launcher: Launcher
 
 def test_a_connection_without_a_next_request_is_closed(launcher: Launcher, wine: Trained) -> None:
     server = launcher.start(*publish(wine.onnx), environment={"KEEP_ALIVE_SECONDS": "1"}).wait_until_ready()
+    nowhere = request("/nowhere", b"[]")
 
-    with connect(server) as client:
-        client.sendall(ask(wine, 0))
-        answer = client.recv(65_536)
-        client.sendall(b"\r\n")  # an empty line before a request is none
-        client.settimeout(5)
-        ended = client.recv(1)
+    ended = []
+    for sent, rest in ((ask(wine, 0), b"\r\n"), (nowhere[:-1], nowhere[-1:])):  # an empty line is no request
+        with connect(server, 5) as client, client.makefile("rb") as stream:
+            client.sendall(sent)
+            answer = read(stream)
+            client.sendall(rest)
+            ended.append((answer.status if answer else 0, stream.read()))
 
-    assert answer.startswith(b"HTTP/1.1 200")
-    assert ended == b""
+    assert ended == [(200, b""), (404, b"")]
 
 
 @pytest.mark.slow
