@@ -47,9 +47,16 @@ def launcher(platform: object, tmp_path_factory: pytest.TempPathFactory) -> Iter
     launcher.close()
 
 
-@pytest.fixture(scope="session", params=[ONNX, SCIKIT_LEARN])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Ask both engines, one after the other: they answer alike. One is enough for what no engine sees."""
+    if "engine" in metafunc.fixturenames:
+        engines = [ONNX] if metafunc.definition.get_closest_marker("one_engine") else [ONNX, SCIKIT_LEARN]
+        metafunc.parametrize("engine", engines, scope="session", indirect=True)
+
+
+@pytest.fixture(scope="session")
 def engine(request: pytest.FixtureRequest) -> str:
-    """Both, one after the other: whatever a server is asked, they answer alike."""
+    """The engine of the servers."""
     return str(request.param)
 
 

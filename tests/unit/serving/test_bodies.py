@@ -24,7 +24,6 @@ from tests.unit.serving.test_columns import INPUTS
 
 JSON, GZIP = {"content-type": "application/json"}, {b"content-encoding": b"gzip"}
 PATHS = ["/invocations", "/v2/models/wine/infer", "/v1/models/wine:predict"]
-one_engine = pytest.mark.parametrize("engine", ["onnx"], indirect=True)
 
 
 @pytest.mark.parametrize(
@@ -36,14 +35,14 @@ one_engine = pytest.mark.parametrize("engine", ["onnx"], indirect=True)
         "application/json; format=pandas-split",
     ],
 )
-@one_engine
+@pytest.mark.one_engine
 def test_a_content_type_may_have_parameters(wine_server: Running, wine: Trained, kind: str) -> None:
     response = web.post(f"{wine_server.url}/invocations", content=orjson.dumps({"instances": wine.rows(0)}), headers={"content-type": kind})
 
     assert response.json() == {"predictions": wine.answer(wine.rows(0), "predict")}
 
 
-@one_engine
+@pytest.mark.one_engine
 def test_a_byte_order_mark_and_gzip_are_taken_off(wine_server: Running, wine: Trained) -> None:
     body = gzip.compress(b"\xef\xbb\xbf" + orjson.dumps({"instances": wine.rows(*range(100)) * 100}))
 
@@ -63,7 +62,7 @@ def test_a_byte_order_mark_and_gzip_are_taken_off(wine_server: Running, wine: Tr
         pytest.param(b"{}", "gzip, gzip", 415, "gzip", id="twice"),
     ],
 )
-@one_engine
+@pytest.mark.one_engine
 def test_an_encoded_body_that_is_not_right_is_refused(wine_server: Running, body: bytes, encoding: str, status: int, sentence: str) -> None:
     response = web.post(f"{wine_server.url}/invocations", content=body, headers=JSON | {"content-encoding": encoding})
 
@@ -108,7 +107,7 @@ def test_a_sentence_does_not_repeat_what_was_sent_at_any_length() -> None:
 
 
 @pytest.mark.parametrize("twice", [b'{"dataframe_split":{"columns":[%s],"data":[]}}', b'{"dataframe_records":[{%s}]}', b"%s\n"])
-@one_engine
+@pytest.mark.one_engine
 def test_fifty_thousand_names_are_refused_in_no_time(wine_server: Running, twice: bytes) -> None:
     names = [b'"c%d"' % (number % 49_999) for number in range(50_000)]
     if b"records" in twice:

@@ -24,6 +24,8 @@ from tests.unit.serving.bodies import Rows, datatype, table
 from tests.unit.serving.models import Trained, publish
 from tests.unit.serving.servers import HeldStorage, Launcher, Running
 
+pytestmark = pytest.mark.one_engine
+
 KSERVE = Path(__file__).with_name("kserve_client.py")
 UV = Path(__file__).parents[3] / ".uv" / "bin" / "uv"
 

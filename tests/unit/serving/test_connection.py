@@ -19,7 +19,7 @@ from tests.unit.serving.strategies import INVOKE
 from tests.unit.serving.wire import JSON, answers, chunked, connect, exchange, read, request
 
 H2C = {**JSON, "connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c", "http2-settings": "AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA"}
-pytestmark = pytest.mark.parametrize("engine", ["onnx"], indirect=True)
+pytestmark = pytest.mark.one_engine
 
 
 def rows(wine: Trained, *numbers: int) -> bytes:

@@ -26,6 +26,8 @@ from tests.unit.serving import web
 from tests.unit.serving.models import Trained, publish
 from tests.unit.serving.servers import HeldStorage, Launcher, Running
 
+pytestmark = pytest.mark.one_engine
+
 BELOW = pytest.mark.parametrize("below", ["", "/wine"], ids=["plain", "below the name"])
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from tests.unit.serving import web
 from tests.unit.serving.models import Trained, publish
-from tests.unit.serving.servers import ONNX, HeldStorage, Launcher, Running
+from tests.unit.serving.servers import HeldStorage, Launcher, Running
 
 SECONDS = 3
 
@@ -49,7 +49,7 @@ def ask(old: Running, new: Running, body: dict[str, object], pause: float, until
     return seen
 
 
-@pytest.mark.parametrize("engine", [ONNX], indirect=True)
+@pytest.mark.one_engine
 def test_no_client_that_keeps_its_connection_loses_a_request(launcher: Launcher, wine: Trained, wine_server: Running) -> None:
     server = leaving(launcher, wine)
     end = time.monotonic() + SECONDS + 2

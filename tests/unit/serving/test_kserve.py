@@ -11,6 +11,8 @@ from tests.unit.serving import web
 from tests.unit.serving.models import Trained, publish
 from tests.unit.serving.servers import HeldStorage, Launcher, Running
 
+pytestmark = pytest.mark.one_engine
+
 PREDICT = "/v1/models/wine:predict"
 
 

@@ -8,6 +8,8 @@ from tests.unit.serving import web
 from tests.unit.serving.models import Trained, publish
 from tests.unit.serving.servers import HeldStorage, Launcher, Running
 
+pytestmark = pytest.mark.one_engine
+
 ROUTES = ["/v2", "/v2/health/live", "/v2/health/ready", "/ping", "/health", "/version"]
 MODEL_ROUTES = ["/v2/models/wine", "/v2/models/wine/ready", "/v2/models/wine/versions/3", "/v2/models/wine/versions/3/ready"]
 

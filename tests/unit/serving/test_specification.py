@@ -1,4 +1,4 @@
-"""The protocols' specifications, point by point, against a running server of each engine."""
+"""The protocols' specifications, point by point, against a running server."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from tests.unit.serving import web
 from tests.unit.serving.bodies import parted
 from tests.unit.serving.servers import Running
 from tests.unit.serving.specification import PROTOCOLS, Point, fits, sent
+
+pytestmark = pytest.mark.one_engine
 
 POINTS = [pytest.param(point, id=f"{name}: {point.says}") for name, points in PROTOCOLS.items() for point in points]
 
