@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from heapq import nsmallest
-from itertools import chain
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 import httptools
@@ -23,6 +23,7 @@ FIELDS_LIMIT = 100  # headers of a request: each costs several times its bytes
 MOST = 4096  # connections at once
 RELEASED = 64  # that make room for new ones, when all are taken
 END = b"\r\n\r\n"  # of a head
+NUMBERS = count()  # of connections, in the order in which they came
 STEP = 256  # bytes of chunks that may hold the end of a request
 JSON_ERROR = '{"error":"%s"}'
 REFUSAL = b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n%s\r\n%s"
@@ -62,6 +63,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request; if there are too many connections, the most silent ones make room."""
         super().connection_made(transport)
+        self.number = next(NUMBERS)  # the clock of the loop stands still while it takes many
         self.receiving, self.headers, self.url = self.loop.time(), [], b""
         if len(self.connections) > MOST and not release_silent(self.connections, self):
             self.refuse(b"503 Service Unavailable", "too many connections: try again in a second", b"retry-after: 1\r\n")
@@ -82,7 +84,7 @@ class Connection(HttpToolsProtocol):
         cycle = self.cycle
         if cycle is None or cycle.response_complete:
             end = data.find(END)
-            is_one = end < 0 or data.find(END, end + 4) < 0
+            is_one = end < 0 or data.find(END, end + len(END)) < 0
         else:
             is_one = cycle.more_body and data.find(END) < 0
         if is_one and not self.ahead:
@@ -269,7 +271,7 @@ def cut_off_slow(connections: Any, now: float) -> int:
 
 def release_silent(connections: Any, newest: Connection) -> int:
     """End those connections whose clients have been silent for longest; return how many."""
-    silent = [(since, id(each), each) for each in connections if each is not newest and (since := each.silent_since()) is not None]
+    silent = [(since, each.number, each) for each in connections if each is not newest and (since := each.silent_since()) is not None]
     chosen = nsmallest(RELEASED, silent)
     for _, _, connection in chosen:
         connections.discard(connection)

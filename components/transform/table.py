@@ -157,16 +157,16 @@ def _write(usecase: UseCase, connection: duckdb.DuckDBPyConnection, made: str, p
     Returns:
         The count of rows of each split, and the files that have DuckDB's statistics of the columns.
     """
-    split = splitting(usecase, connection)
+    split, cuts = splitting(usecase, connection)
     types = view_columns(connection, "made")
     keys, described = [place(usecase, types), *map(identifier, list(types)[:ORDERED])], [part]
     if len(types) > WIDE:
         columns = {name: _canonical(name, kind) for name, kind in types.items()}
-        described = write_wide(connection, made, columns, keys, split, part, folder)
+        described = write_wide(connection, made, columns, keys, (split, cuts), part, folder)
     else:
         keys += ["hash(made)"] if len(types) > ORDERED else []
         order = ", ".join(f"{key} ASC NULLS LAST" for key in keys)
-        query = f"SELECT made.*, {split[0]} AS split FROM made {split[1]} ORDER BY {order}"  # noqa: S608
+        query = f"SELECT made.*, {split} AS split FROM made {cuts} ORDER BY {order}"  # noqa: S608
         write_parquet(connection, query, part, len(types) + 1)
     counts = dict(connection.execute(f"SELECT split, count(*) FROM read_parquet({path_literal(part)}) GROUP BY split").fetchall())  # noqa: S608
     refuse_empty(usecase, connection, counts)
