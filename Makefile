@@ -1,5 +1,6 @@
 # The front door: people and CI run the same.    make run USECASE=wine SET="train.max_trials=3"
 USECASE ?= flights
+OVERLAY ?= local
 export PYTHONUTF8 = 1
 export PYTHONPATH = $(CURDIR)
 unexport PYTHONHOME PYTHONWARNINGS
@@ -12,11 +13,11 @@ BUILDER = $(shell command -v docker || command -v podman || command -v buildah |
 environment = PACKAGE='$(PACKAGE)' EXTRAS='$(EXTRAS)' sh .ci/environment
 if_started = if [ -f $(ENVIRONMENT) ]; then $(MLOPS) platform $(1); else echo 'Nothing is running: nothing was ever started here.'; fi
 
-.PHONY: help run status stop add compile submit schema image secrets test lint format bench clean
+.PHONY: help run status stop add compile submit schema image secrets apply test lint format bench clean
 
 help:
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@printf '\nVariables: USECASE=flights (a folder in usecases/), SET="train.max_trials=3 ..." (overrides for one run), IMAGE=name:tag, EXTRAS="grpc lightgbm", SPARK=1, JOB=1, PYTHON=python3.12\n'
+	@printf '\nVariables: USECASE=flights (a folder in usecases/), SET="train.max_trials=3 ..." (overrides for one run), IMAGE=name:tag, OVERLAY=local (a folder in k8s/overlays/), EXTRAS="grpc lightgbm", SPARK=1, JOB=1, PYTHON=python3.12\n'
 
 ##@ On this machine
 run: $(ENVIRONMENT) ## Train, judge, register and serve USECASE, from its data to a tested server
@@ -46,8 +47,11 @@ schema: $(ENVIRONMENT) ## Print the JSON schema of a use case's config.yaml
 	@$(MLOPS) schema
 
 ##@ On Kubernetes
-secrets: $(ENVIRONMENT) ## Make the passwords of a cluster, once, in k8s/overlays/local/secrets.yaml
-	@$(MLOPS) secrets
+secrets: $(ENVIRONMENT) ## Write random passwords for a cluster, once, to k8s/overlays/OVERLAY/secrets.yaml
+	@$(MLOPS) secrets k8s/overlays/$(OVERLAY)/secrets.yaml
+
+apply: $(ENVIRONMENT) ## Apply OVERLAY to kubectl's cluster, with IMAGE
+	@$(MLOPS) apply $(OVERLAY) --image $(TAG)
 
 ##@ On the code
 test: $(ENVIRONMENT) ## Run the tests that need no cluster, without the slow ones

@@ -1,92 +1,119 @@
 """`mlops submit --wait`: the steps of a run on Kubeflow, on the same display as those of a local run."""
 
-import os
+import sys
 from pathlib import Path
 
+import typer
 from rich.console import Console
 
-from core.errors import UserError
-from core.storage import ENVIRONMENT
+from core.errors import UserError, shown
 from local.display import Display, tail
-from local.runner import Step, last_words
+from local.runner import Step, conclusion, last_words
 from local.state import private
-from pipelines import follow as kubeflow
-from pipelines.follow import Ended
+from pipelines import follow as kubeflow_run
+from pipelines.follow import Ended, memory_limit, pod_log, stored_log
+from pipelines.kubeflow import Kubeflow
 from pipelines.submit import Submitted
 
+REPORT = "report"  # the step whose log ends with the verdict and the addresses
 
-def follow(submitted: Submitted, package: Path, console: Console, *, host: str | None = None, namespace: str | None = None, poll: float = 3) -> None:
-    """Show each step as it ends, with its own words if its log can be had.
+
+def follow(kubeflow: Kubeflow, submitted: Submitted, package: Path, console: Console, *, pipeline_root: str, poll: float = 3) -> None:
+    """Show each step as it ends, with its own words, and at the end the verdict and the addresses.
 
     Args:
+        kubeflow: Where it runs.
         submitted: The run.
         package: Its compiled YAML.
         console: Where the progress is shown.
-        host: Address of Kubeflow Pipelines.
-        namespace: The user's namespace where Kubeflow is multi-user.
+        pipeline_root: Where the run's artifacts are stored.
         poll: Seconds between two looks.
 
     Raises:
         UserError: The run did not succeed: the error of the step that failed.
     """
     display = Display(console)
-    logs = _Logs(package.stem, submitted.run_id)
+    logs = _Logs(kubeflow, submitted, package, pipeline_root)
     steps: list[Step] = []
 
     def ended(end: Ended) -> None:
         steps.append(logs.step(end))
         display.ended(steps[-1])
 
+    def waiting(line: str) -> None:
+        display.close()
+        console.print(f"waiting  {shown(line)}", style="yellow", markup=False, soft_wrap=True)
+
     try:
-        state = kubeflow.follow(submitted, package, started=display.started, ended=ended, host=host, namespace=namespace, poll=poll)
+        state, reason = kubeflow_run.follow(kubeflow, submitted, package, started=display.started, ended=ended, waiting=waiting, poll=poll)
     except KeyboardInterrupt:
-        console.print(f"the run goes on: {submitted.link}", markup=False, soft_wrap=True)
+        display.close()
+        _leave(kubeflow, submitted, console)
         raise
     finally:
         display.close()
-    _conclude(steps, state, submitted, console)
+    _conclude(steps, state, reason, submitted, console)
 
 
-def _conclude(steps: list[Step], state: str, submitted: Submitted, console: Console) -> None:
+def _leave(kubeflow: Kubeflow, submitted: Submitted, console: Console) -> None:
+    """Ask whether the run shall end, too, where somebody can answer."""
+    if console.is_terminal and sys.stdin.isatty() and typer.confirm("End the run on Kubeflow, too?"):
+        kubeflow_run.stop(kubeflow, submitted)
+        console.print("the run is being ended", markup=False)
+    else:
+        console.print(f"the run goes on: {submitted.link}", markup=False, soft_wrap=True)
+
+
+def _conclude(steps: list[Step], state: str, reason: str, submitted: Submitted, console: Console) -> None:
     broken = [step for step in steps if step.error]
     for step in broken:
         if step.log.exists():
             console.print(tail(step), style="dim", markup=False, soft_wrap=True)
             console.print(f"log  {step.log}", markup=False, soft_wrap=True)
+    report = next((step.log for step in steps if step.name == REPORT and step.log.exists()), None)
+    said = conclusion(report.read_text(encoding="utf-8")) if report else {}
+    verdict = said.pop("verdict", "the run succeeded")
+    if state == "SUCCEEDED" and not broken:
+        console.print(f"\n{shown(verdict)}", style="bold", markup=False, soft_wrap=True)
+    for name, value in {**said, "run": submitted.link}.items():
+        console.print(f"{name:8}{shown(value)}", markup=False, soft_wrap=True)
     if broken:
         raise UserError(f"{broken[0].name}: {broken[0].error.splitlines()[0]}")
     if state != "SUCCEEDED":
-        raise UserError(f"the run ended as {state} without a step that failed: look at {submitted.link}")
-    console.print(f"\nthe run succeeded: {submitted.link}", style="bold", markup=False, soft_wrap=True)
+        raise UserError(f"the run ended as {state}: {reason or f'no step failed, look at {submitted.link}'}")
 
 
 class _Logs:
-    """The steps' logs: copied from S3 to where a local run has them."""
+    """The steps' logs: copied to where a local run has them."""
 
-    def __init__(self, pipeline: str, run_id: str) -> None:
-        self._pipeline, self._run = pipeline, run_id
-        self._folder = private("runs") / run_id
+    def __init__(self, kubeflow: Kubeflow, submitted: Submitted, package: Path, pipeline_root: str) -> None:
+        self._kubeflow, self._submitted, self._package, self._root = kubeflow, submitted, package, pipeline_root
+        self._folder = private("runs") / submitted.run_id
 
     def step(self, end: Ended) -> Step:
         """Return how a step went, by its own words; the API has none."""
         path = self._folder / f"{end.name}.log"
-        text, problem = self._fetch(end.name)
+        text = stored_log(self._root, self._package.stem, self._submitted.run_id, end.name)
+        if not text and end.pod:
+            text = pod_log(self._kubeflow, self._submitted, end.pod)
         if text:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
+            path.write_text(text, encoding="utf-8")
         summary, error = last_words(text)
         if end.state == "SUCCEEDED":
-            return Step(end.name, end.seconds, summary or ("taken from the cache" if not problem and not text else ""), "", path)
-        where = problem or (f"its log is {path}" if text else "it left no log: its pod may have been refused (kubectl get events)")
-        return Step(end.name, end.seconds, "", error or f"it ended as {end.state} and left no word why: {where}", path)
+            return Step(end.name, end.seconds, summary or ("" if text else "taken from the cache"), "", path)
+        return Step(end.name, end.seconds, "", error or self._without_words(end, summary, path if text else None), path)
 
-    def _fetch(self, name: str) -> tuple[str, str]:
-        """Return the log, or what keeps us from having it."""
-        where = kubeflow.folder(self._pipeline, self._run, name)
-        missing = [variable for variable in ENVIRONMENT if not os.environ.get(variable)]
-        if missing:
-            return "", f"its log lies at {where}: set {', '.join(missing)} to have it shown"
-        try:
-            return kubeflow.executor_log(self._pipeline, self._run, name) or "", ""
-        except UserError as error:
-            return "", f"its log lies at {where}, but {error}"
+    def _without_words(self, end: Ended, summary: str, log: Path | None) -> str:
+        """Say why a step ended that did not say so itself."""
+        if "OOMKilled" in end.message:
+            limit = memory_limit(self._package, end.name)
+            return f"it was killed at its memory limit of {limit}: raise limits.steps.{end.name}.memory in config.yaml"
+        if end.message:
+            return f"its pod ended with: {end.message}"
+        if summary:
+            return f"it had done its work ({summary}) when the run was ended"
+        if end.state == "RUNNING":
+            return f"its pod was killed: look at its events (kubectl get events){f', its log is {log}' if log else ''}"
+        where = f"its log is {log}" if log else "it left no log, its pod may have been refused: look at its events (kubectl get events)"
+        return f"it ended as {end.state} without an error message: {where}"

@@ -11,7 +11,9 @@ from rich.console import Console
 from cli import serve
 from cli.options import Image, Overrides, RegisterAnyway, Usecase, every_override
 from cli.platform import app as platform_app
+from core.cluster import ACCOUNT
 from core.errors import UserError
+from core.storage import ARTIFACTS
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -49,7 +51,8 @@ app.add_typer(platform_app, name="platform")
 @app.command()
 def compile(image: Image = None, output: Annotated[Path | None, typer.Option(help="Another folder than pipelines/compiled.")] = None) -> None:  # noqa: A001
     """Compile every use case's pipelines to YAML."""
-    from pipelines.build import COMPILED, build
+    from pipelines.build import build
+    from pipelines.package import COMPILED
 
     for path in build(output or COMPILED, image):
         print(os.path.relpath(path))
@@ -63,10 +66,19 @@ def submit(
     image: Image = None,
     host: Annotated[str | None, typer.Option(envvar="KFP_ENDPOINT", help="Address of Kubeflow Pipelines.")] = None,
     namespace: Annotated[
-        str | None, typer.Option(help="Namespace of the run: your own (KFP_NAMESPACE) where Kubeflow has several users; with --job by default mlops.")
+        str | None,
+        typer.Option(help="Namespace of the run: your profile's (KFP_NAMESPACE) on a multi-user Kubeflow; with --job by default mlops."),
     ] = None,
+    service_account: Annotated[
+        str, typer.Option(envvar="KFP_SERVICE_ACCOUNT", help="ServiceAccount of the run's pods; k8s/base/deployer allows this one to deploy.")
+    ] = ACCOUNT,
+    login_as: Annotated[
+        str | None,
+        typer.Option(envvar="KFP_LOGIN_AS", help="Log in with a token for this ServiceAccount (default-editor), made with kubectl's credentials."),
+    ] = None,
+    pipeline_root: Annotated[str, typer.Option(envvar="KFP_PIPELINE_ROOT", help="Where Kubeflow stores the run's artifacts.")] = ARTIFACTS,
     wait: Annotated[bool, typer.Option("--wait", help="Follow the steps to the run's end.")] = False,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Let every step work, also for inputs that Kubeflow has seen.")] = False,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every step, even for inputs whose outputs Kubeflow has cached.")] = False,
     job: Annotated[bool, typer.Option("--job", help="Run it inside one Job of kubectl's cluster instead, and follow it: without Kubeflow.")] = False,
 ) -> None:
     """Start a run of a pipeline on Kubeflow, or in a cluster without it."""
@@ -75,7 +87,8 @@ def submit(
     changes = every_override(overrides, register_anyway)
     if job:
         sys.exit(start.submit_job(usecase, changes, image, namespace or os.environ.get("MLOPS_NAMESPACE") or "mlops"))
-    start.submit(usecase, changes, image, host, namespace or os.environ.get("KFP_NAMESPACE"), wait=wait, caching=not no_cache)
+    target = start.Target(host, namespace or os.environ.get("KFP_NAMESPACE"), service_account, login_as, pipeline_root)
+    start.submit(usecase, changes, image, target, wait=wait, caching=not no_cache)
 
 
 @app.command()
@@ -95,8 +108,17 @@ def schema() -> None:
 
 
 @app.command()
-def secrets(path: Annotated[Path, typer.Argument(help="The file that is made.")] = Path("k8s/overlays/local/secrets.yaml")) -> None:
-    """Make the Secrets of a local cluster at random, in a file that git ignores."""
+def apply(overlay: Annotated[str, typer.Argument(help="A folder of k8s/overlays.")] = "local", image: Image = None) -> None:
+    """Apply an overlay to kubectl's cluster, with another image than the one that it names."""
+    from cli.apply import apply as start
+    from pipelines.images import use_image
+
+    start(overlay, use_image(image) if image else None)
+
+
+@app.command()
+def secrets(path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("k8s/overlays/local/secrets.yaml")) -> None:
+    """Write random Secrets for a cluster to a file that git ignores."""
     from cli.secrets import write
 
     write(path)

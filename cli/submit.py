@@ -1,73 +1,152 @@
 """`mlops submit`: the compiled pipeline on Kubeflow, or inside one Job of a cluster without it."""
 
-import hashlib
 import os
 import sys
 import tempfile
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from cli.revision import revision
-from core.config import UseCase
-from core.configfile import load
+from cli.revision import commit_page, revision, user
 from core.errors import UserError, shown
-from core.featurecode import code_digest
+from core.storage import ARTIFACTS
+
+if TYPE_CHECKING:
+    from core.config import UseCase
 
 REPOSITORY = "localhost/kubeflow-mlops-template"
+TITLE_OVERRIDES = 80  # characters of the overrides in a run's display name
 
 
-def submit(
-    name: str, overrides: list[str], image: str | None, host: str | None, namespace: str | None, *, wait: bool = False, caching: bool = True
-) -> None:
+@dataclass(frozen=True)
+class Target:
+    """The Kubeflow of a run.
+
+    Attributes:
+        host: Its address.
+        namespace: Namespace of the run where Kubeflow is multi-user.
+        service_account: ServiceAccount of the run's pods.
+        login_as: ServiceAccount for which a token is made with kubectl's credentials.
+        pipeline_root: Where artifacts are stored.
+    """
+
+    host: str | None
+    namespace: str | None
+    service_account: str
+    login_as: str | None
+    pipeline_root: str = ARTIFACTS
+
+
+def submit(name: str, overrides: list[str], image: str | None, target: Target, *, wait: bool = False, caching: bool = True) -> None:
     """Start a run of a use case on Kubeflow.
 
     Args:
         name: The use case.
         overrides: `train.max_trials=3` and the like.
         image: Image of the steps; the one of this commit if None.
-        host: Address of Kubeflow Pipelines.
-        namespace: Where the run belongs, if Kubeflow has several users.
+        target: The Kubeflow.
         wait: Whether to follow the steps to the run's end.
-        caching: Whether Kubeflow may reuse what a step gave for the same inputs.
+        caching: Whether Kubeflow may reuse the outputs of a step for the same inputs.
 
     Raises:
         UserError: The config is wrong, the commit has no image, Kubeflow refuses or cannot be reached, or the run that was followed failed.
     """
-    usecase = load(name, overrides)
     commit = revision()
-    if not image and (commit == "unknown" or commit.endswith("-dirty")):
+    is_clean = commit != "unknown" and not commit.endswith("-dirty")
+    if not image and not is_clean:
         raise UserError(
             "this checkout differs from its commit, so no image has its code: commit the changes and build the image, or name one with --image"
         )
-    from pipelines.build import compile_one
     from pipelines.images import use_image
-    from pipelines.submit import submit as send
 
-    use_image(image or f"{REPOSITORY}:{commit}")
-    committed = _committed(usecase, overrides)
+    image = use_image(image or f"{REPOSITORY}:{commit}")
     with tempfile.TemporaryDirectory() as folder:
-        package = compile_one(committed or usecase, Path(folder), caching=caching)
-        version = commit if committed and caching else f"{commit}-{hashlib.sha256(package.read_bytes()).hexdigest()[:8]}"
-        submitted = send(name, package, usecase.text, experiment=name, version=version, host=host, namespace=namespace)
+        config, description, package = _package(name, overrides, image, Path(folder), caching=caching, compiled_is_current=is_clean)
+        from pipelines.kubeflow import connect
+        from pipelines.submit import Submission
+        from pipelines.submit import submit as send
+
+        kubeflow = connect(target.host, target.namespace, target.login_as)
+        submission = Submission(
+            name,
+            package,
+            config,
+            commit,
+            title=_title(name, overrides),
+            description=_description(commit, image, overrides),
+            pipeline_description=description,
+            version_description=_description(commit, image, []),
+            service_account=target.service_account,
+            pipeline_root=target.pipeline_root,
+        )
+        submitted = send(kubeflow, submission)
         print(f"submitted {name} as run {submitted.run_id}\n{submitted.link}", flush=True)
         if wait:
             from cli.follow import follow
 
-            follow(submitted, package, Console(file=sys.stdout, highlight=False), host=host, namespace=namespace)
+            follow(kubeflow, submitted, package, Console(file=sys.stdout, highlight=False), pipeline_root=target.pipeline_root)
 
 
-def _committed(usecase: UseCase, overrides: list[str]) -> UseCase | None:
-    """Return the use case as its file says, if the overrides leave its YAML as it is: then the commit's version serves all such runs."""
-    from pipelines.build import shape
+def _package(name: str, overrides: list[str], image: str, folder: Path, *, caching: bool, compiled_is_current: bool) -> tuple[str, str, Path]:
+    """Return the config, the pipeline's description and the compiled YAML of a run.
 
+    The YAML in pipelines/compiled is used where it is that of this commit: the config was checked when it was compiled.
+    """
+    from core.featurecode import FOLDER
+    from pipelines.package import compiled_for
+
+    path = FOLDER / name / "config.yaml"
+    if compiled_is_current and caching and not overrides and path.exists():
+        config = path.read_text(encoding="utf-8")
+        if compiled := compiled_for(name, config, image):
+            package = folder / f"{name}-training.yaml"
+            package.write_text(compiled[0], encoding="utf-8")
+            return config, compiled[1], package
+    from core.configfile import load
+    from pipelines.build import compile_one
+
+    usecase = load(name, overrides)
+    return usecase.text, usecase.description, compile_one(_committed(usecase, overrides) or usecase, folder, caching=caching)
+
+
+def _committed(usecase: "UseCase", overrides: list[str]) -> "UseCase | None":
+    """Return the use case as its file says, if the overrides leave its YAML as it is: then one version serves all such runs."""
     if not overrides:
         return usecase
+    from core.configfile import load
+    from pipelines.build import shape
+
     try:
         committed = load(usecase.name)
     except UserError:
         return None
     return committed if shape(committed) == shape(usecase) else None
+
+
+def _title(name: str, overrides: list[str]) -> str:
+    """Return the run's display name without its number, such as `flights, 30 Nov 14:05, by Ada, train.max_trials=3`."""
+    changes = ", ".join(overrides)
+    changes = changes if len(changes) <= TITLE_OVERRIDES else f"{changes[: TITLE_OVERRIDES - 1]}…"
+    return ", ".join(filter(None, [name, f"{datetime.now():%d %b %H:%M}", f"by {user()}", changes]))
+
+
+def _description(commit: str, image: str, overrides: list[str]) -> str:
+    """Return Markdown that says what runs."""
+    page = commit_page(commit)
+    short = commit.removesuffix("-dirty")[:12]
+    parts = [f"Commit [{short}]({page})" if page else f"Commit {short}"]
+    if commit.endswith("-dirty"):
+        parts[0] += " with uncommitted changes"
+    parts.append(f"image `{image}`")
+    if overrides:
+        parts.append("overrides " + ", ".join(f"`{override}`" for override in overrides))
+    mlflow = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if mlflow.startswith("http") and "@" not in mlflow:
+        parts.append(f"[MLflow]({mlflow})")
+    return ", ".join(parts)
 
 
 def submit_job(name: str, overrides: list[str], image: str | None, namespace: str) -> int:
@@ -85,6 +164,8 @@ def submit_job(name: str, overrides: list[str], image: str | None, namespace: st
     Raises:
         UserError: The config is wrong, the cluster refuses or cannot be reached, or the pod could not start.
     """
+    from core.configfile import load
+    from core.featurecode import code_digest
     from pipelines.build import compile_one
     from pipelines.images import use_image
     from pipelines.jobs import FOLDER, run

@@ -16,6 +16,8 @@ MANAGER = "mlops"  # the field manager of what we apply
 PATIENCE = 60.0  # seconds that the API server may be away, as when it is restarted
 TIMEOUT = 20.0  # seconds of one request
 
+ACCOUNT = "pipeline"  # the ServiceAccount of the steps, which k8s/base/deployer allows to deploy
+
 Object = dict[str, Any]
 
 PATHS = {
@@ -223,9 +225,12 @@ def forbidden(message: str) -> Forbidden:
     if not found:
         return Forbidden(f"the Kubernetes API refuses: {message}")
     group, resource, verb, namespace = (found[key] for key in ("group", "resource", "verb", "namespace"))
-    who = found["user"].removeprefix("system:serviceaccount:").replace(":", "/")
+    account = found["user"].removeprefix("system:serviceaccount:")
+    name = account.rpartition(":")[2]
+    refused = f"{account.replace(':', '/')} may not {verb} {resource} in namespace {namespace}"
+    subject = f"--user={account}" if account == found["user"] else f"--serviceaccount={account}"
+    bind = f"`kubectl -n {namespace} create rolebinding deployer-{name} --role=deployer {subject}`"
+    if name != ACCOUNT:
+        return Forbidden(f"{refused}: run as the ServiceAccount {ACCOUNT} (`mlops submit --service-account {ACCOUNT}`), or allow {name}: {bind}")
     rule = f'{{apiGroups: ["{group}"], resources: [{resource}], verbs: [{verb}]}}'
-    return Forbidden(
-        f"{who} may not {verb} {resource} in namespace {namespace}: the rule {rule} is missing in a Role there that a RoleBinding gives to {who}; "
-        f"the Role and RoleBinding of k8s/base/deployer grant it (kubectl apply -k k8s/overlays/...)"
-    )
+    return Forbidden(f"{refused}: the Role deployer there lacks {rule}, or is not bound to {name}: apply k8s/overlays/... again, or bind it: {bind}")

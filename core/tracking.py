@@ -1,11 +1,13 @@
 """What a step leaves in MLflow: one parent run a pipeline run, a nested run a step, a nested run a trial.
 
-With KFP's own MLflow plugin (MLFLOW_RUN_ID is set) a step joins the run that the plugin made for it.
+With KFP's own MLflow plugin (MLFLOW_RUN_ID is set) a step joins the run that the plugin made for it, in the plugin's experiment.
+Between that run and the pipeline run's the plugin has a run for each group of the pipeline, such as `exit-handler-1`.
 """
 
 import errno
 import json
 import os
+import re
 import resource
 import sys
 import threading
@@ -18,13 +20,14 @@ from typing import Any, Literal
 
 import psutil
 
-from core.config import UseCase
+from core.config import LIMITED_AS, STEPS, UseCase
 from core.configtext import parse
 from core.errors import UserError, show_traceback, shown
-from core.mlflow_api import TAG_LIMIT, AlreadyExists, NotFound, call, get_artifact, put_artifact
+from core.mlflow_api import TAG_LIMIT, AlreadyExists, NotFound, call, get_artifact, put_artifact, uri
 from core.signals import heed_sigterm, no_orphan
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
+ORPHAN_MARGIN = 3600  # seconds beyond the longest time limit of a step
 BATCH = 1000  # metrics of one call
 
 
@@ -78,7 +81,12 @@ class Run:
 
     def close(self, status: Status) -> None:
         """Publish everything."""
-        publish(self.id, self.parameters, self.metrics | _resources(), self.tags | {"summary": self.summary, "step": self.name})
+        publish(
+            self.id,
+            self.parameters,
+            self.metrics | _resources(),
+            self.tags | {"summary": self.summary, "step": self.name, "usecase": self.usecase.name},
+        )
         if self.datasets:
             self._log_inputs()
         try:
@@ -132,7 +140,7 @@ def record(name: str, config: str) -> Iterator[Run]:
 def parent(usecase: UseCase) -> str:
     """Find the pipeline run's MLflow run, or make it."""
     if is_joined():
-        return str(notes(get(os.environ["MLFLOW_RUN_ID"]))["tags"].get("mlflow.parentRunId", os.environ["MLFLOW_RUN_ID"]))
+        return _root(os.environ["MLFLOW_RUN_ID"])
     found = _search(usecase, f"tags.`kfp.pipeline_run_id` = '{run_id()}'")
     if found:
         return str(found[0]["info"]["run_id"])
@@ -148,9 +156,26 @@ def is_joined() -> bool:
 
 def steps(usecase: UseCase) -> list[dict[str, Any]]:
     """Return the runs of this pipeline run's steps, the newest of each, in the order of their start."""
-    found = _search(usecase, f"tags.`mlflow.parentRunId` = '{parent(usecase)}'")
-    newest = {run["info"]["run_name"]: run for run in sorted(found, key=lambda run: run["info"]["start_time"])}
+    newest = {step_of(run): run for run in _attempts(usecase)}
     return sorted(newest.values(), key=lambda run: run["info"]["start_time"])
+
+
+def _attempts(usecase: UseCase) -> list[dict[str, Any]]:
+    """Return the runs of this pipeline run's steps, in the order of their start: several of a step that was tried again."""
+    groups, runs = [parent(usecase)], list[dict[str, Any]]()
+    while groups:
+        for run in _children(usecase, groups.pop()):
+            if step_of(run) in (*STEPS, *LIMITED_AS):
+                runs.append(run)
+            else:
+                groups.append(run["info"]["run_id"])
+    return sorted(runs, key=lambda run: run["info"]["start_time"])
+
+
+def step_of(run: dict[str, Any]) -> str:
+    """Return the step of a run. KFP's plugin names a run after its task, and a second task of a step has a number: `load-2`."""
+    name: str = notes(run)["tags"].get("step") or run["info"]["run_name"]
+    return re.sub(r"-\d+$", "", name)
 
 
 def was_killed(run: dict[str, Any]) -> bool:
@@ -163,12 +188,46 @@ def was_killed(run: dict[str, Any]) -> bool:
 
 def end_killed(usecase: UseCase) -> None:
     """End as KILLED what steps left open below this pipeline run, and their trials. For when no step runs any more."""
-    for step in _search(usecase, f"tags.`mlflow.parentRunId` = '{parent(usecase)}' AND attributes.status = 'RUNNING'"):
+    for step in _attempts(usecase):
         if was_killed(step):
-            step_id = step["info"]["run_id"]
-            for trial in _search(usecase, f"tags.`mlflow.parentRunId` = '{step_id}' AND attributes.status = 'RUNNING'"):
-                end(trial["info"]["run_id"], "KILLED")
-            end(step_id, "KILLED")
+            _end_below(usecase, step["info"]["run_id"])
+
+
+def end_orphans(usecase: UseCase) -> None:
+    """End as KILLED the pipeline runs of which nothing is heard any more, such as one that was terminated on Kubeflow's page.
+
+    No report follows there. A step cannot run longer than its limit, so nothing new for longer than any step may take means the end.
+    """
+    if is_joined():  # the plugin ends its own runs
+        return
+    longest = max(limits.minutes for limits in usecase.limits.steps.values()) * 60 + ORPHAN_MARGIN
+    own = parent(usecase)
+    for run in _search(usecase, "attributes.status = 'RUNNING' AND tags.`kfp.pipeline_run_id` != ''"):
+        run_id, tags = run["info"]["run_id"], notes(run)["tags"]
+        if run_id == own or "mlflow.parentRunId" in tags:
+            continue
+        heard = [run["info"]["start_time"], *(child["info"].get("end_time") or child["info"]["start_time"] for child in _children(usecase, run_id))]
+        if time.time() - max(heard) / 1000 > longest:
+            publish(run_id, {}, {}, {"outcome": "the run was terminated from outside, no report was written"})
+            _end_below(usecase, run_id)
+
+
+def _end_below(usecase: UseCase, run: str) -> None:
+    """End a run as KILLED, and the open runs below it first."""
+    for child in _children(usecase, run):
+        if child["info"]["status"] == "RUNNING":
+            _end_below(usecase, child["info"]["run_id"])
+    end(run, "KILLED")
+
+
+def _children(usecase: UseCase, run: str) -> list[dict[str, Any]]:
+    return _search(usecase, f"tags.`mlflow.parentRunId` = '{run}'")
+
+
+def _root(run: str) -> str:
+    """Return the outermost run around a run."""
+    above = notes(get(run))["tags"].get("mlflow.parentRunId")
+    return _root(above) if above else run
 
 
 def identity() -> dict[str, str]:
@@ -188,7 +247,7 @@ def create(usecase: UseCase, name: str, *, tags: dict[str, str], parent: str | N
     """Create a run in the use case's experiment and return its id."""
     every = tags | {"mlflow.user": os.environ.get("USER", "pipeline")} | ({"mlflow.parentRunId": parent} if parent else {})
     body = {
-        "experiment_id": _experiment(usecase.name),
+        "experiment_id": _experiment(usecase),
         "run_name": name,
         "start_time": int((started or time.time()) * 1000),
         "tags": [{"key": key, "value": value} for key, value in every.items()],
@@ -219,6 +278,12 @@ def get(run: str) -> dict[str, Any]:
     return found
 
 
+def page(usecase: UseCase) -> str:
+    """Return the address of the pipeline run's page in MLflow."""
+    info = get(parent(usecase))["info"]
+    return f"{uri()}/#/experiments/{info['experiment_id']}/runs/{info['run_id']}"
+
+
 def notes(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return a run's `metrics`, `params` and `tags` by their keys."""
     return {section: {item["key"]: item["value"] for item in run["data"].get(section, [])} for section in ("metrics", "params", "tags")}
@@ -226,9 +291,11 @@ def notes(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _accepted(usecase: UseCase, step: str, path: str) -> bytes | None:
     """Look among the ended runs of the step, the newest first, for one whose pipeline run succeeded."""
-    for run in _search(usecase, f"tags.step = '{step}' AND attributes.status = 'FINISHED'"):
-        above = notes(run)["tags"].get("mlflow.parentRunId")
-        if above and get(above)["info"]["status"] == "FINISHED" and path in _artifacts(run["info"]["run_id"]):
+    condition = f"tags.step = '{step}' AND attributes.status = 'FINISHED'"
+    if is_joined():  # the plugin's experiment has the runs of every use case
+        condition += f" AND tags.usecase = '{usecase.name}'"
+    for run in _search(usecase, condition):
+        if get(_root(run["info"]["run_id"]))["info"]["status"] == "FINISHED" and path in _artifacts(run["info"]["run_id"]):
             return get_artifact(run["info"]["artifact_uri"], path)
     return None
 
@@ -239,12 +306,16 @@ def _artifacts(run: str) -> set[str]:
 
 def _search(usecase: UseCase, condition: str) -> list[dict[str, Any]]:
     """Return the experiment's runs that fulfil a condition, the one that ended last first."""
-    body = {"experiment_ids": [_experiment(usecase.name)], "filter": condition, "max_results": 1000, "order_by": ["attributes.end_time DESC"]}
+    body = {"experiment_ids": [_experiment(usecase)], "filter": condition, "max_results": 1000, "order_by": ["attributes.end_time DESC"]}
     found: list[dict[str, Any]] = call("POST", "runs/search", body).get("runs", [])
     return found
 
 
-def _experiment(name: str) -> str:
+def _experiment(usecase: UseCase) -> str:
+    """Return the id of the experiment: the use case's own, or the one in which KFP's plugin made this step's run."""
+    if is_joined():
+        return str(get(os.environ["MLFLOW_RUN_ID"])["info"]["experiment_id"])
+    name = usecase.name
     for _ in range(2):
         try:
             found = call("GET", "experiments/get-by-name", {"experiment_name": name})["experiment"]

@@ -69,7 +69,7 @@ def tell_success(usecase: UseCase, console: Console, seconds: float, links: dict
     """
     served: Served | None = deployer(usecase.name, usecase.serving).serving()
     console.print(f"\n{shown(_reason(usecase))} ({seconds:.0f} s)", style="bold", markup=False, soft_wrap=True)
-    _tell(console, {"server": served.address if served else "nothing serves", "MLflow": _mlflow_page(usecase)} | links)
+    _tell(console, {"server": served.address if served else "nothing serves", "MLflow": tracking.page(usecase)} | links)
     return served
 
 
@@ -88,10 +88,5 @@ def _tell(console: Console, links: dict[str, str]) -> None:
 
 
 def _reason(usecase: UseCase) -> str:
-    notes = {step["info"]["run_name"]: tracking.notes(step)["tags"] for step in tracking.steps(usecase)}
+    notes = {tracking.step_of(step): tracking.notes(step)["tags"] for step in tracking.steps(usecase)}
     return str(notes.get("evaluate", {}).get("reason", "the run came to no verdict"))
-
-
-def _mlflow_page(usecase: UseCase) -> str:
-    info = tracking.get(tracking.parent(usecase))["info"]
-    return f"{os.environ['MLFLOW_TRACKING_URI']}/#/experiments/{info['experiment_id']}/runs/{info['run_id']}"

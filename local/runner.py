@@ -29,6 +29,7 @@ from core.processes import Process
 from core.signals import terminable
 
 PATIENCE = 10  # seconds that a step has to take back what it has begun
+CONCLUSION = ("verdict", "server", "MLflow", "report")  # what the report says of the run
 CONDITION_TRAPS = ("Condition evaluation failed", "Could not resolve", "Failed to resolve")
 
 
@@ -248,6 +249,12 @@ def last_words(log: str) -> tuple[str, str]:
             following = [line for line in lines[index + 1 :] if line.startswith("bad data: ")]
             return "", "\n".join([lines[index].removeprefix("failed: "), *following])
     return "", ""
+
+
+def conclusion(log: str) -> dict[str, str]:
+    """Read what the report prints before its summary: the verdict and the addresses of the run."""
+    lines = [line.partition(": ") for line in log.splitlines()]
+    return {name: value for name, _, value in lines if name in CONCLUSION and value}
 
 
 def _environment(variables: dict[str, str]) -> dict[str, str]:

@@ -11,8 +11,7 @@ from core.config import UseCase
 from core.configfile import load, names
 from core.errors import UserError, one_line
 from pipelines.images import use_image
-
-COMPILED = Path(__file__).resolve().parent / "compiled"
+from pipelines.package import COMPILED
 
 
 def build(folder: Path = COMPILED, image: str | None = None) -> Iterator[Path]:

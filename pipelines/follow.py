@@ -1,5 +1,6 @@
-"""Follows a run on Kubeflow, step by step, and finds the logs that its steps left on S3."""
+"""Follows a run on Kubeflow: its steps as they begin and end, why a pod waits, and the logs."""
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,14 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from kfp_server_api import ApiException, RunServiceApi
+from urllib3.exceptions import HTTPError
 
 from core import storage
 from core.errors import UserError
-from pipelines.kubeflow import address, check, connect, errors
+from pipelines.kubeflow import Kubeflow
 from pipelines.submit import ENDED, Submitted
+from pipelines.workflow import Workflow
 
 NOT_BEGUN = (None, "PENDING", "SKIPPED")  # a step behind a closed gate is skipped
 LATE = 5  # looks at a run that has ended until its last tasks say so, too
+WORKFLOW_SECONDS = 10.0  # between two looks at the Workflow
 
 
 @dataclass(frozen=True)
@@ -26,48 +31,78 @@ class Ended:
         name: The task.
         state: SUCCEEDED, SKIPPED, FAILED, CANCELED, or RUNNING if Kubeflow never said how it ended.
         seconds: Between its start and its end, as far as Kubeflow knows.
+        pod: Name of its pod, empty if Kubeflow does not know it.
+        message: Why its pod was ended, in Argo's words; empty if that cannot be read.
     """
 
     name: str
     state: str
     seconds: float
+    pod: str = ""
+    message: str = ""
 
 
 def follow(
+    kubeflow: Kubeflow,
     submitted: Submitted,
     package: Path,
     *,
     started: Callable[[str], None],
     ended: Callable[[Ended], None],
-    host: str | None = None,
-    namespace: str | None = None,
+    waiting: Callable[[str], None],
     poll: float = 3,
     timeout: float = 86400,
-) -> str:
-    """Tell of each step as it begins and as it ends, until the run has ended.
+) -> tuple[str, str]:
+    """Tell of each step as it begins and as it ends, and why a pod waits, until the run has ended.
+
+    Args:
+        kubeflow: Where it runs.
+        submitted: The run.
+        package: Its compiled YAML.
+        started: Is told the name of each step that begins.
+        ended: Is told how each step ended.
+        waiting: Is told once why a pod cannot begin.
+        poll: Seconds between two looks.
+        timeout: Seconds after which we give up.
 
     Returns:
-        The run's last state.
+        The run's last state, and why a pod of Kubeflow's own, such as a driver, failed; empty if none did.
 
     Raises:
         UserError: Kubeflow stopped answering, or the run took longer than `timeout` seconds.
     """
-    endpoint = address(host)
-    check(endpoint, namespace)
-    watch, deadline, looks = _Watch(steps(package), started, ended), time.monotonic() + timeout, 0
-    with errors(endpoint):
-        client = connect(endpoint, namespace)
-        while True:
-            run = client.get_run(submitted.run_id)
-            watch.look((run.run_details.task_details if run.run_details else None) or [])
-            if run.state in ENDED:
-                looks += 1
-                if looks > LATE or not watch.running:
-                    watch.close(run.state)
-                    return str(run.state)
-            elif time.monotonic() > deadline:
-                raise UserError(f"the run is still {run.state} after {timeout:.0f} s: follow it at {submitted.link}")
-            time.sleep(poll if run.state not in ENDED else min(poll, 1))
+    names = steps(package)
+    workflow = Workflow(kubeflow.namespace or "kubeflow", submitted.run_id, names)
+    watch, deadline, looks = _Watch(names, started, ended), time.monotonic() + timeout, 0
+    told, next_look = set[str](), 0.0
+    runs = RunServiceApi(kubeflow.api)
+    while True:
+        with kubeflow.errors():
+            run = runs.run_service_get_run(submitted.run_id)
+        has_ended = run.state in ENDED
+        if has_ended or time.monotonic() >= next_look:
+            nodes = workflow.nodes()
+            next_look = time.monotonic() + WORKFLOW_SECONDS
+            watch.messages = {node.step: node.message for node in nodes if not node.is_waiting}
+            for node in nodes:
+                if (line := f"{node.step}: {node.message}") not in told and not has_ended:
+                    told.add(line)
+                    waiting(line)
+        watch.look((run.run_details.task_details if run.run_details else None) or [])
+        if has_ended:
+            looks += 1
+            if looks > LATE or not watch.running:
+                watch.close(run.state)
+                return str(run.state), next((f"{step}: {text}" for step, text in watch.messages.items() if step not in names), "")
+        elif time.monotonic() > deadline:
+            raise UserError(f"the run is still {run.state} after {timeout:.0f} s: follow it at {submitted.link}")
+        time.sleep(poll if not has_ended else min(poll, 1))
+
+
+def stop(kubeflow: Kubeflow, submitted: Submitted) -> None:
+    """End a run."""
+    with kubeflow.errors():
+        RunServiceApi(kubeflow.api).run_service_terminate_run(submitted.run_id)
 
 
 class _Watch:
@@ -77,6 +112,7 @@ class _Watch:
         self._names, self._started, self._ended = names, started, ended
         self._begun: dict[str, Any] = {}
         self._told: set[str] = set()
+        self.messages: dict[str, str] = {}
 
     @property
     def running(self) -> set[str]:
@@ -99,7 +135,9 @@ class _Watch:
     def _tell(self, name: str, state: str) -> None:
         task = self._begun[name]
         self._told.add(name)
-        self._ended(Ended(name, state, max(0.0, (_end(task) - _begin(task)).total_seconds())))
+        pod = next((child.pod_name for child in reversed(task.child_tasks or []) if child.pod_name), task.pod_name or "")
+        seconds = max(0.0, (_end(task) - _begin(task)).total_seconds())
+        self._ended(Ended(name, state, seconds, pod, self.messages.get(name, "")))
 
 
 def _begin(task: Any) -> datetime:
@@ -123,30 +161,47 @@ def steps(package: Path) -> set[str]:
     return {name for dag in dags for name, task in dag["dag"]["tasks"].items() if task["componentRef"]["name"] in executed}
 
 
-def folder(pipeline: str, run_id: str, step: str) -> str:
-    """Return where a step's outputs and logs lie."""
-    return f"{storage.ARTIFACTS}/{pipeline}/{run_id}/{step}/"
+def memory_limit(package: Path, step: str) -> str:
+    """Return a step's memory limit in a compiled pipeline, such as `2Gi`; empty if it has none."""
+    pipeline = next(yaml.load_all(package.read_text(encoding="utf-8"), yaml.CSafeLoader))
+    container = pipeline["deploymentSpec"]["executors"].get(f"exec-{step}", {}).get("container", {})
+    return str(container.get("resources", {}).get("resourceMemoryLimit", ""))
 
 
-def executor_log(pipeline: str, run_id: str, step: str) -> str | None:
-    """Fetch what a step wrote at its last try; None if nothing lies there, as of a step that was taken from the cache.
+def pod_log(kubeflow: Kubeflow, submitted: Submitted, pod: str) -> str:
+    """Fetch a pod's log from Kubeflow, which keeps it after the pod is gone; empty if Kubeflow does not have it."""
+    paths = {
+        f"/apis/v1alpha1/runs/{submitted.run_id}/nodes/{pod}/log": {},  # the API server
+        "/k8s/pod/logs": {"podname": pod, "runid": submitted.run_id, "podnamespace": kubeflow.namespace or "kubeflow"},  # the server of its pages
+    }
+    for path, query in paths.items():
+        try:
+            text = kubeflow.api.call_api(
+                path, "GET", query_params=list(query.items()), response_type="str", auth_settings=["Bearer"], _return_http_data_only=True
+            )
+        except (ApiException, HTTPError):
+            continue
+        if text and not text.lstrip().startswith(("<", '{"error')):
+            return str(text)
+    return ""
 
-    Raises:
-        UserError: S3 is not configured, or refuses.
-    """
-    address = folder(pipeline, run_id, step)
+
+def stored_log(pipeline_root: str, pipeline: str, run_id: str, step: str) -> str:
+    """Fetch the log that a step's last attempt left in object storage; empty if there is none or S3 is not configured."""
+    if not all(os.environ.get(variable) for variable in storage.ENVIRONMENT):
+        return ""
+    address = f"{pipeline_root}/{pipeline}/{run_id}/{step}/"
     bucket, prefix = storage.split(address)
-    with storage.errors(address):
-        found = [item for item in storage.client().list_objects(bucket, prefix=prefix, recursive=True) if _is_log(str(item.object_name))]
-    newest = max(found, key=lambda item: (item.last_modified, _try(str(item.object_name))), default=None)
-    return storage.read(f"s3://{bucket}/{newest.object_name}").decode(errors="replace") if newest else None
+    try:
+        with storage.errors(address):
+            found = [item for item in storage.client().list_objects(bucket, prefix=prefix, recursive=True) if _attempt(str(item.object_name)) >= 0]
+        newest = max(found, key=lambda item: (item.last_modified, _attempt(str(item.object_name))), default=None)
+        return storage.read(f"s3://{bucket}/{newest.object_name}").decode(errors="replace") if newest else ""
+    except UserError:
+        return ""
 
 
-def _is_log(key: str) -> bool:
-    return _try(key) >= 0
-
-
-def _try(key: str) -> int:
-    """Return which try of a step wrote a log; -1 if it is none."""
+def _attempt(key: str) -> int:
+    """Return which attempt of a step wrote a log; -1 if it is no log."""
     _, _, number = key.rpartition("/")[2].partition("executor-logs-")
     return int(number) if number.isdecimal() else -1

@@ -8,8 +8,11 @@ SPARK = "-spark"  # ends the tag of the image that has Spark, too
 DRIVER = {"spark-role": "driver"}  # the label by which the NetworkPolicies of k8s/components/spark know the pod that executors talk to
 
 
-def use_image(image: str) -> None:
+def use_image(image: str) -> str:
     """Let the steps that are compiled from now on run in an image; to be called before the first is.
+
+    Returns:
+        The image.
 
     Raises:
         UserError: Its name may mean another image tomorrow.
@@ -19,6 +22,7 @@ def use_image(image: str) -> None:
     if not (digest.startswith("sha256:") or tag not in ("", "latest")):
         raise UserError(f"{image} may be another image tomorrow: name it by a tag that never moves, such as the git commit, or by @sha256:...")
     os.environ["IMAGE"] = image
+    return image
 
 
 def with_spark(image: str) -> str:

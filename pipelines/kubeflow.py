@@ -1,19 +1,67 @@
-"""The way to Kubeflow Pipelines: its address, whether it answers, its client, its refusals."""
+"""The connection to Kubeflow Pipelines: address, login, certificates, proxy, and each failure as one sentence."""
 
 import json
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+from urllib.request import getproxies, proxy_bypass
 
 import urllib3
-from kfp import Client
-from kfp_server_api import ApiException
+from kfp_server_api import ApiClient, ApiException, Configuration
 
 from core.errors import UserError
+from pipelines.login import Login
 
 PORT_FORWARD = "`kubectl -n kubeflow port-forward svc/ml-pipeline-ui 8080:80`, then KFP_ENDPOINT=http://localhost:8080"
-TIMEOUT = 5.0
+CERTIFICATES = ("KFP_SSL_CA_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")  # a CA bundle; the first that is set
+TIMEOUT = 5.0  # seconds of the first request
+LONGEST = 60  # seconds of any other
+
+
+@dataclass(frozen=True)
+class Kubeflow:
+    """A Kubeflow that has answered.
+
+    Attributes:
+        endpoint: Its address.
+        namespace: The user's namespace where it is multi-user, else None.
+        api: Client of its REST API.
+        login: The credentials in use.
+    """
+
+    endpoint: str
+    namespace: str | None
+    api: ApiClient
+    login: Login
+
+    @property
+    def scope(self) -> dict[str, str]:
+        """The namespace as a query parameter, if there is one."""
+        return {"namespace": self.namespace} if self.namespace else {}
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turn a failure inside the block into one sentence."""
+        try:
+            yield
+        except ApiException as error:
+            raise self.refusal(error.status, error.body) from error
+        except urllib3.exceptions.HTTPError as error:
+            raise UserError(f"Kubeflow at {self.endpoint} stopped answering: {_why(error)}") from error
+
+    def refusal(self, status: int, body: Any) -> UserError:
+        """Say what Kubeflow refuses."""
+        if status in (301, 302, 303, 307, 308, 401):
+            return UserError(f"Kubeflow at {self.endpoint} refuses access (HTTP {status}): {self.login.refused(self.namespace)}")
+        said = _message(body)
+        if status == 403:
+            rights = "ask the owner of the profile to add you as a contributor, or log in as another user"
+            return UserError(f"Kubeflow at {self.endpoint} forbids it (HTTP 403{f', {said}' if said else ''}): {rights}")
+        return UserError(f"Kubeflow at {self.endpoint} refused (HTTP {status}): {said or 'it does not say why'}")
 
 
 def address(host: str | None) -> str:
@@ -24,63 +72,125 @@ def address(host: str | None) -> str:
     return (given if "://" in given else f"http://{given}").split("#")[0].rstrip("/")
 
 
-def check(endpoint: str, namespace: str | None) -> None:
-    """Ask for the server's health once: kfp's own client asks for half a minute and then shows a traceback."""
-    url = f"{endpoint}/apis/v2beta1/healthz"
+def connect(host: str | None, namespace: str | None, login_as: str | None = None) -> Kubeflow:
+    """Connect to Kubeflow Pipelines and ask once for its health.
+
+    Args:
+        host: Its address; KFP_ENDPOINT if None.
+        namespace: The user's namespace; ignored where Kubeflow has one user.
+        login_as: ServiceAccount for which a token is made with kubectl's credentials.
+
+    Raises:
+        UserError: It cannot be reached, refuses access, or is not Kubeflow Pipelines.
+    """
+    endpoint = address(host)
+    login = Login(namespace, login_as)
+    kubeflow = Kubeflow(endpoint, namespace, _client(endpoint, login), login)
+    is_multi_user = _health(kubeflow)
+    if is_multi_user and not namespace:
+        raise UserError(f"the Kubeflow at {endpoint} is multi-user: name your namespace (--namespace or KFP_NAMESPACE)")
+    return kubeflow if is_multi_user else Kubeflow(endpoint, None, kubeflow.api, login)
+
+
+def _client(endpoint: str, login: Login) -> ApiClient:
+    settings = Configuration(host=endpoint)
+    settings.ssl_ca_cert = _certificates()
+    settings.proxy, settings.proxy_headers = _proxy(endpoint)
+    settings.retries = urllib3.Retry(total=3, connect=2, read=False, redirect=False, status=False, backoff_factor=0.5)
+    if login.token():
+
+        def renew(configuration: Configuration) -> None:
+            configuration.api_key["authorization"] = login.token()
+
+        renew(settings)
+        settings.api_key_prefix["authorization"] = "Bearer"
+        settings.refresh_api_key_hook = renew
+    return _Client(settings, cookie=login.cookie or None)
+
+
+class _Client(ApiClient):  # type: ignore[misc]
+    """Gives every request a time limit."""
+
+    def request(self, *arguments: Any, _request_timeout: int | None = None, **options: Any) -> Any:
+        return super().request(*arguments, _request_timeout=_request_timeout or LONGEST, **options)
+
+
+def _certificates() -> str | None:
+    """Return the CA bundle that the environment names."""
+    for variable in CERTIFICATES:
+        if path := os.environ.get(variable):
+            if not Path(path).is_file():
+                raise UserError(f"{variable} names {path}, which is no file: correct it, or unset it")
+            return path
+    return None
+
+
+def _proxy(endpoint: str) -> tuple[str | None, dict[str, str] | None]:
+    """Return the proxy for an address, without its login, and the login as headers."""
     try:
-        answer = urllib3.request("GET", url, headers=_token_header(), timeout=TIMEOUT, retries=False, redirect=False)
+        target = urlsplit(endpoint)
+        host = target.hostname or ""
+    except ValueError as error:
+        raise UserError(f"{endpoint} is no address ({error}): correct KFP_ENDPOINT") from error
+    proxies = getproxies()
+    found = proxies.get(target.scheme) or proxies.get("all")
+    if not found or host in ("localhost", "127.0.0.1", "::1") or proxy_bypass(host):
+        return None, None
+    proxy = urlsplit(found if "://" in found else f"http://{found}")
+    login, _, server = proxy.netloc.rpartition("@")
+    return urlunsplit(proxy._replace(netloc=server)), urllib3.make_headers(proxy_basic_auth=login) if login else None
+
+
+def _health(kubeflow: Kubeflow) -> bool:
+    """Ask for the server's health; return whether it is multi-user."""
+    endpoint, settings = kubeflow.endpoint, kubeflow.api.configuration
+    headers = {"cookie": kubeflow.login.cookie} if kubeflow.login.cookie else {}
+    if token := kubeflow.login.token():
+        headers["authorization"] = f"Bearer {token}"
+    try:
+        answer = kubeflow.api.rest_client.pool_manager.request(
+            "GET", f"{endpoint}/apis/v2beta1/healthz", headers=headers, timeout=TIMEOUT, retries=False, redirect=False
+        )
     except (urllib3.exceptions.HTTPError, ValueError) as error:
-        raise UserError(f"Kubeflow cannot be reached at {endpoint}: correct KFP_ENDPOINT, or forward a port to it: {PORT_FORWARD}") from error
+        way = f"through the proxy {settings.proxy} " if settings.proxy else ""
+        raise UserError(f"Kubeflow cannot be reached {way}at {endpoint}: {_why(error)}") from error
     if answer.status in (301, 302, 303, 307, 308, 401, 403):
-        raise _refused(endpoint, answer.status)
-    multi_user = _multi_user(answer)
-    if multi_user is None:
-        said = f"answers, but not as Kubeflow Pipelines (HTTP {answer.status})"
-        raise UserError(f"{endpoint} {said}: correct the path in KFP_ENDPOINT; on a full Kubeflow it ends in /pipeline")
-    if multi_user and not namespace:
-        raise UserError(f"the Kubeflow at {endpoint} is multi-user: name your namespace (--namespace)")
-
-
-def _multi_user(answer: urllib3.BaseHTTPResponse) -> bool | None:
+        raise kubeflow.refusal(answer.status, answer.data)
     try:
-        return bool(json.loads(answer.data).get("multi_user", False)) if answer.status == 200 else None
+        return bool(json.loads(answer.data).get("multi_user", False)) if answer.status == 200 else _not_kubeflow(endpoint, answer.status)
     except (ValueError, AttributeError):
-        return None
+        return _not_kubeflow(endpoint, answer.status)
 
 
-def connect(endpoint: str, namespace: str | None) -> Client:
-    """Return kfp's client for an endpoint that `check` has found healthy."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        return Client(host=endpoint, namespace=namespace or "kubeflow", existing_token=os.environ.get("KFP_TOKEN"))
+def _not_kubeflow(endpoint: str, status: int) -> bool:
+    said = f"answers, but not as Kubeflow Pipelines (HTTP {status})"
+    raise UserError(f"{endpoint} {said}: correct the path in KFP_ENDPOINT; on a full Kubeflow it ends in /pipeline")
 
 
-@contextmanager
-def errors(endpoint: str) -> Iterator[None]:
-    """Turn a refusal inside the block into one sentence."""
+def _why(error: Exception) -> str:
+    """Say why a server cannot be reached, and what to do."""
+    cause = error.reason if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason else error
+    if isinstance(cause, urllib3.exceptions.ProxyError):
+        return "the proxy does not answer or refuses: correct HTTPS_PROXY, or add the host to NO_PROXY"
+    if isinstance(cause, urllib3.exceptions.SSLError):
+        cure = f"set {CERTIFICATES[0]} or {CERTIFICATES[1]} to a file with its CA certificate"
+        return f"its certificate is not trusted ({_certificate_problem(cause)}): {cure}"
+    if isinstance(cause, urllib3.exceptions.NameResolutionError):
+        return "the host name is unknown: correct KFP_ENDPOINT"
+    if isinstance(cause, urllib3.exceptions.TimeoutError) and not isinstance(cause, urllib3.exceptions.NewConnectionError):
+        return f"it does not answer in time: correct KFP_ENDPOINT, or forward a port to it: {PORT_FORWARD}"
+    return f"correct KFP_ENDPOINT, or forward a port to it: {PORT_FORWARD}"
+
+
+def _certificate_problem(error: Exception) -> str:
+    text = str(error)
+    _, found, problem = text.partition("certificate verify failed: ")
+    return problem.split(" (_ssl")[0] if found else text.split("] ")[-1].split(" (_ssl")[0]
+
+
+def _message(body: Any) -> str:
     try:
-        yield
-    except ApiException as error:
-        if error.status in (401, 403):
-            raise _refused(endpoint, error.status) from error
-        raise UserError(f"Kubeflow at {endpoint} refused (HTTP {error.status}): {_message(error)}") from error
-    except urllib3.exceptions.HTTPError as error:
-        raise UserError(f"Kubeflow at {endpoint} stopped answering: {PORT_FORWARD}") from error
-
-
-def _token_header() -> dict[str, str]:
-    token = os.environ.get("KFP_TOKEN")
-    return {"authorization": f"Bearer {token}"} if token else {}
-
-
-def _refused(endpoint: str, status: int) -> UserError:
-    cure = f"set KFP_TOKEN to a bearer token, or go round the login: {PORT_FORWARD}"
-    return UserError(f"Kubeflow at {endpoint} asks for a login or refuses yours (HTTP {status}): {cure}")
-
-
-def _message(error: ApiException) -> str:
-    try:
-        body = json.loads(error.body)
-        return str(body.get("message") or body.get("error"))
+        document = json.loads(body)
+        return str(document.get("message") or document.get("error") or "")
     except (TypeError, ValueError, AttributeError):
-        return str(error.reason)
+        return ""

@@ -16,6 +16,7 @@ from components.train.component import refit, train
 from components.transform.component import transform
 from components.validate.component import validate
 from core.config import LIMITED_AS, Limits, Spark, Step
+from core.mlflow_api import FALLBACK
 from core.sources import ENVIRONMENT
 from pipelines.images import DRIVER, with_spark
 
@@ -26,7 +27,11 @@ SOURCES = "mlops-sources"  # the Secret of the servers that data come from; it m
 SOURCES_FOLDER = "/etc/mlops-sources"  # where its keys are files: certificates, netrc, pg_service.conf
 # Waiting OpenMP threads that spin make a fit ten times slower on a busy machine. One BLAS thread: the same sums on any number of cores.
 THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
-ADDRESSES = ("AWS_ENDPOINT_URL_S3", "AWS_REGION", "MLFLOW_TRACKING_URI")
+ADDRESSES = {
+    "AWS_ENDPOINT_URL_S3": "AWS_ENDPOINT_URL_S3",
+    "AWS_REGION": "AWS_REGION",
+    "MLFLOW_TRACKING_URI": FALLBACK,
+}  # key of the ConfigMap: variable
 SERVING = (
     "SERVING_NAMESPACE",
     "SERVING_MIN_REPLICAS",
@@ -36,6 +41,12 @@ SERVING = (
     "SERVING_SERVICE_TYPE",
     "SERVING_GRPC_PORT",
 )
+LABELS = {  # by which the NetworkPolicies of k8s/base/pipeline select the pod; no Istio sidecar, which has no use here
+    "app.kubernetes.io/name": "pipeline",
+    "app.kubernetes.io/component": "pipeline",
+    "app.kubernetes.io/part-of": "mlops",
+    "sidecar.istio.io/inject": "false",
+}
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 CPU, MEMORY = "250m", "256Mi"  # what a pod asks for, unless its limit is less
 
@@ -83,6 +94,8 @@ class Steps:
             _limit(made, self._limits.steps[LIMITED_AS.get(component.name, component.name)])
             _harden(made)
             _equip(made)
+            for label, value in LABELS.items():
+                kubernetes.add_pod_label(made, label, value)
             if sources:
                 _introduce(made)
             if spark:
@@ -111,7 +124,7 @@ def _equip(task: dsl.PipelineTask) -> None:
         task.set_env_variable(name, value)
     task.set_env_variable("IMAGE", IMAGE)  # by which a registered version is served later
     kubernetes.use_field_path_as_env(task, "KFP_RUN_ID", "metadata.labels['pipeline/runid']")
-    kubernetes.use_config_map_as_env(task, SETTINGS, {name: name for name in (*ADDRESSES, *SERVING)}, optional=True)
+    kubernetes.use_config_map_as_env(task, SETTINGS, ADDRESSES | {name: name for name in SERVING}, optional=True)
     kubernetes.use_secret_as_env(task, CREDENTIALS, {name: name for name in KEYS}, optional=True)
 
 

@@ -1,21 +1,64 @@
-"""Runs a compiled pipeline on Kubeflow: a version named by git commit, a run in an experiment, its link."""
+"""Runs a compiled pipeline on Kubeflow: a version named by commit and contents, a run in an experiment, its link."""
 
+import hashlib
 import json
-from contextlib import redirect_stdout
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 
 import yaml
-from google.protobuf.json_format import ParseDict
-from kfp import Client
-from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
-from kfp_server_api import ApiException, V2beta1Pipeline
+from kfp_server_api import (
+    ApiException,
+    ExperimentServiceApi,
+    PipelineServiceApi,
+    PipelineUploadServiceApi,
+    RunServiceApi,
+    V2beta1Experiment,
+    V2beta1Pipeline,
+    V2beta1PipelineVersionReference,
+    V2beta1Run,
+    V2beta1RuntimeConfig,
+)
 
 from core.errors import UserError
-from pipelines.kubeflow import address, check, connect, errors
+from pipelines.kubeflow import Kubeflow
 
 ENDED = ("SUCCEEDED", "FAILED", "CANCELED", "SKIPPED")
+MYSQL_LIMIT = 0xFFFF  # the last code point that Kubeflow's MySQL stores: its character set is utf8 with three bytes
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What is submitted.
+
+    Attributes:
+        usecase: Name of the use case, and of the experiment.
+        package: The compiled YAML.
+        config: The use case as YAML text: the run's parameter `config`.
+        commit: The git commit, with -dirty if files differ from it.
+        title: Display name of the run.
+        description: Markdown on the run's page.
+        pipeline_description: Markdown on the pipeline's page.
+        version_description: Markdown on the version's page.
+        service_account: ServiceAccount of the run's pods.
+        pipeline_root: Where the artifacts are stored.
+    """
+
+    usecase: str
+    package: Path
+    config: str
+    commit: str
+    title: str
+    description: str
+    pipeline_description: str
+    version_description: str
+    service_account: str
+    pipeline_root: str
+
+    @property
+    def version(self) -> str:
+        """Name of the pipeline's version: the commit, and a hash of the YAML, in which image and settings differ."""
+        commit, dirty, _ = self.commit.partition("-dirty")
+        return f"{commit[:12]}{dirty}-{hashlib.sha256(self.package.read_bytes()).hexdigest()[:8]}"
 
 
 @dataclass(frozen=True)
@@ -26,65 +69,74 @@ class Submitted:
     link: str
 
 
-def submit(
-    usecase_name: str, package: Path, config: str, *, experiment: str, version: str, host: str | None = None, namespace: str | None = None
-) -> Submitted:
-    """Upload the package as a version of its pipeline, once, and run it.
-
-    Args:
-        usecase_name: What the run is called, with the version.
-        package: The compiled YAML.
-        config: The use case, as YAML text: the pipeline's parameter `config`.
-        experiment: Where the run is filed; made if it is not there.
-        version: Name of the pipeline's version: the git commit.
-        host: Address of Kubeflow Pipelines; the environment variable KFP_ENDPOINT if None.
-        namespace: The user's namespace where Kubeflow is multi-user.
+def submit(kubeflow: Kubeflow, submission: Submission) -> Submitted:
+    """Upload the package as a version of its pipeline, unless that version is there, and run it.
 
     Raises:
-        UserError: Kubeflow cannot be reached, refuses, or knows this version with other contents.
+        UserError: Kubeflow refuses, stops answering, or cannot store a character.
     """
-    endpoint = address(host)
-    check(endpoint, namespace)
-    with errors(endpoint), redirect_stdout(StringIO()):  # kfp prints a link for each thing that it makes
-        client = connect(endpoint, namespace)
-        pipeline_id = find_or_create_pipeline(client, package, namespace)
-        version_id = find_or_upload_version(client, pipeline_id, package, version)
-        folder = client.create_experiment(experiment, namespace=namespace)
-        name = f"{usecase_name} {version[:12]}"
-        run = client.run_pipeline(folder.experiment_id, name, params={"config": config}, pipeline_id=pipeline_id, version_id=version_id)
-    return Submitted(run.run_id, f"{endpoint}/#/runs/details/{run.run_id}")
+    _require_storable(submission)
+    with kubeflow.errors():
+        pipeline = _pipeline(kubeflow, submission)
+        reference = V2beta1PipelineVersionReference(pipeline, _version(kubeflow, pipeline, submission))
+        experiment = _experiment(kubeflow, submission)
+        runs = RunServiceApi(kubeflow.api)
+        number = (runs.run_service_list_runs(experiment_id=experiment, page_size=1, **kubeflow.scope).total_size or 0) + 1
+        run = runs.run_service_create_run(
+            V2beta1Run(
+                experiment_id=experiment,
+                display_name=f"{submission.title}, #{number}",
+                description=submission.description,
+                pipeline_version_reference=reference,
+                runtime_config=V2beta1RuntimeConfig({"config": submission.config}, submission.pipeline_root),
+                service_account=submission.service_account,
+            ),
+            experiment_id=experiment,
+        )
+    return Submitted(run.run_id, f"{kubeflow.endpoint}/#/runs/details/{run.run_id}")
 
 
-def find_or_create_pipeline(client: Client, package: Path, namespace: str | None) -> str:
-    """Return the id of the pipeline whose name stands in the package."""
-    name = _spec(package.read_text()).pipeline_info.name
-    scope = {"namespace": namespace} if namespace else {}
-    found = client.pipelines.pipeline_service_list_pipelines(filter=_named(name), **scope).pipelines
-    if not found:
-        # Without a first version, which `upload_pipeline` would name after the pipeline instead of the commit.
-        found = [client.pipelines.pipeline_service_create_pipeline(V2beta1Pipeline(name=name, display_name=name, **scope))]
-    return str(found[0].pipeline_id)
+def _require_storable(submission: Submission) -> None:
+    for number, line in enumerate(submission.config.splitlines(), 1):
+        for character in line:
+            if ord(character) > MYSQL_LIMIT:
+                place = f"usecases/{submission.usecase}/config.yaml line {number}"
+                raise UserError(f"{place}: Kubeflow's database cannot store {character!r} (MySQL, character set utf8): remove it")
 
 
-def find_or_upload_version(client: Client, pipeline_id: str, package: Path, version: str) -> str:
-    """Return the id of the version, which never changes once it is there."""
+def _pipeline(kubeflow: Kubeflow, submission: Submission) -> str:
+    """Return the id of the pipeline; without a first version, since `upload_pipeline` would name that after the pipeline."""
+    name = next(yaml.load_all(submission.package.read_text(encoding="utf-8"), yaml.CSafeLoader))["pipelineInfo"]["name"]
+    service = PipelineServiceApi(kubeflow.api)
+    existing = service.pipeline_service_list_pipelines(filter=_named(name), **kubeflow.scope).pipelines
+    if existing:
+        return str(existing[0].pipeline_id)
+    new = V2beta1Pipeline(name=name, display_name=name, description=submission.pipeline_description, **kubeflow.scope)
+    return str(service.pipeline_service_create_pipeline(new).pipeline_id)
+
+
+def _version(kubeflow: Kubeflow, pipeline: str, submission: Submission) -> str:
+    """Return the id of the version. Its name has a hash of its contents, so one that is there is the same."""
+    name = submission.version
     try:
-        return str(client.upload_pipeline_version(str(package), version, pipeline_id=pipeline_id).pipeline_version_id)
+        uploads = PipelineUploadServiceApi(kubeflow.api)
+        new = uploads.upload_pipeline_version(str(submission.package), name=name, pipelineid=pipeline, description=submission.version_description)
+        return str(new.pipeline_version_id)
     except ApiException as error:
         if error.status != 409:
             raise
-    existing = client.list_pipeline_versions(pipeline_id, filter=_named(version)).pipeline_versions[0]
-    if _spec(yaml.safe_dump(existing.pipeline_spec)) != _spec(package.read_text()):
-        raise UserError(
-            f"version {version} of this pipeline is on Kubeflow with other contents: commit the change, or name the image that it was submitted with"
-        )
-    return str(existing.pipeline_version_id)
+    versions = PipelineServiceApi(kubeflow.api).pipeline_service_list_pipeline_versions(pipeline, filter=_named(name))
+    return str(versions.pipeline_versions[0].pipeline_version_id)
+
+
+def _experiment(kubeflow: Kubeflow, submission: Submission) -> str:
+    service = ExperimentServiceApi(kubeflow.api)
+    existing = service.experiment_service_list_experiments(filter=_named(submission.usecase), **kubeflow.scope).experiments
+    if existing:
+        return str(existing[0].experiment_id)
+    new = V2beta1Experiment(display_name=submission.usecase, description=f"Runs of the use case {submission.usecase}", **kubeflow.scope)
+    return str(service.experiment_service_create_experiment(new).experiment_id)
 
 
 def _named(name: str) -> str:
     return json.dumps({"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]})
-
-
-def _spec(text: str) -> PipelineSpec:
-    document = next(yaml.safe_load_all(text))
-    return ParseDict(document.get("pipeline_spec", document), PipelineSpec())

@@ -46,7 +46,7 @@ class Server:
         self.seen: dict[str, list[dict[str, str]]] = {}
         self.released = threading.Event()
         self._http = Listening(self)
-        self._http.socket = _secured(self._http.socket, folder)
+        self._http.socket = secured(self._http.socket, folder)
         self.port = self._http.server_port
 
     def say(self, path: str, *answers: Answer, host: str = "127.0.0.1") -> str:
@@ -68,7 +68,7 @@ class Server:
             thread.join()
 
 
-def _secured(socket: Any, folder: Path) -> Any:
+def secured(socket: Any, folder: Path) -> Any:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests")])
     now = datetime.datetime.now(datetime.UTC)

@@ -9,7 +9,7 @@ from components.report.page import write
 from core import mlflow_api, tracking
 from core.config import LIMITED_AS, STEPS, UseCase
 from core.configtext import parse
-from core.errors import UserError
+from core.errors import UserError, shown
 
 ORDER: list[str] = [name for name in STEPS if name != "report"]  # which has no MLflow run of its own
 ORDER.insert(ORDER.index("register"), "refit")
@@ -49,6 +49,7 @@ def report(config: str, failed: bool, path: str) -> None:
             Path(path).write_text(write(usecase, [], f"what the steps did is not known: {error}", True, {}, _about()), encoding="utf-8")
         print(f"failed: {error}", flush=True)
         raise SystemExit(1) from error
+    _conclude(usecase, steps, failed)
     print(f"done: {sum(step.metrics.get('seconds', 0) for step in steps):.0f} s in {len(steps)} steps", flush=True)
 
 
@@ -57,7 +58,7 @@ def collect(usecase: UseCase) -> list[Step]:
     found = {}
     for run in tracking.steps(usecase):
         notes = tracking.notes(run)
-        name = notes["tags"].get("step", run["info"]["run_name"])
+        name = tracking.step_of(run)
         status = "KILLED" if tracking.was_killed(run) else run["info"]["status"]
         found[name] = Step(name, status, notes["metrics"], notes["params"], notes["tags"], run["info"]["artifact_uri"])
     return [found[name] for name in ORDER if name in found]
@@ -103,6 +104,21 @@ def _plots(steps: list[Step]) -> dict[str, str]:
         return {name: mlflow_api.get_artifact(evaluation.artifacts, f"plots/{name}.svg").decode() for name in listed}
     except (UserError, mlflow_api.NotFound):  # S3 is gone: better a page without plots than none
         return {}
+
+
+def _conclude(usecase: UseCase, steps: list[Step], failed: bool) -> None:
+    """Print what `mlops submit --wait` shows at the end: the verdict and the addresses."""
+    known = {step.name: step for step in steps}
+    served = known.get("deploy") or known.get("serve")
+    lines = {
+        "verdict": outcome(steps, failed),
+        "server": served.tags.get("address", "") if served else "",
+        "MLflow": tracking.page(usecase),
+        "report": "report.html on the run's page in MLflow",
+    }
+    for name, value in lines.items():
+        if value:
+            print(f"{name}: {shown(value)}", flush=True)
 
 
 def _about() -> dict[str, str]:

@@ -27,6 +27,7 @@ class Kubeflow(ThreadingHTTPServer):
         self.states = ["SUCCEEDED"]
         self.tasks: list[list[dict[str, Any]]] = [[]]  # what each look at the run shows, the last one for ever
         self.status = 200
+        self.logs: dict[str, str] = {}  # of pods
         self.multi_user = False
         self.token: str | None = None
 
@@ -62,8 +63,11 @@ class Handler(BaseHTTPRequestHandler):
         try:
             if self.server.status != 200:
                 raise RefusalError(self.server.status, "no")
-            if self.server.token and self.headers["authorization"] != f"Bearer {self.server.token}":
+            login = (f"Bearer {self.server.token}", f"oauth2_proxy_kubeflow={self.server.token}")
+            if self.server.token and self.headers["authorization"] != login[0] and self.headers["cookie"] != login[1]:
                 raise RefusalError(401, "no token")
+            if path.startswith("/apis/v1alpha1/") and (log := self.server.logs.get(path.split("/")[-2])):
+                return self.text(log)
             handle = routes.get(path) or self.nested(path)
             self.reply(200, handle())
         except RefusalError as refusal:
@@ -71,11 +75,20 @@ class Handler(BaseHTTPRequestHandler):
 
     def nested(self, path: str) -> Any:
         parts = path.removeprefix(f"{API}/").split("/")
+        if parts == ["runs"]:
+            return self.list_runs
         if parts[0] == "runs" and len(parts) == 2:
             return lambda: self.get_run(parts[1])
         if parts[0] == "pipelines" and parts[2:] == ["versions"]:
             return lambda: {"pipeline_versions": matching(self.server.versions, self.query, pipeline_id=parts[1])}
         raise RefusalError(404, "Not Found")
+
+    def text(self, text: str) -> None:
+        self.send_response(200)
+        self.send_header("content-type", "text/plain")
+        self.send_header("content-length", str(len(text.encode())))
+        self.end_headers()
+        self.wfile.write(text.encode())
 
     def reply(self, status: int, document: dict[str, Any]) -> None:
         data = json.dumps(document).encode()
@@ -105,6 +118,7 @@ class Handler(BaseHTTPRequestHandler):
         if matching(self.server.versions, {}, pipeline_id=self.query["pipelineid"], display_name=self.query["name"]):
             raise RefusalError(409, "The pipeline version name already exists")
         version = {"pipeline_id": self.query["pipelineid"], "name": self.query["name"], "display_name": self.query["name"], "pipeline_spec": document}
+        version |= {"description": self.query.get("description", "")}
         return store(self.server.versions, "pipeline_version_id", version)
 
     def list_experiments(self) -> dict[str, Any]:
@@ -121,6 +135,9 @@ class Handler(BaseHTTPRequestHandler):
             raise RefusalError(404, "no such version or experiment")
         check_parameters(version["pipeline_spec"], run["runtime_config"]["parameters"])
         return store(self.server.runs, "run_id", run | {"state": "PENDING"})
+
+    def list_runs(self) -> dict[str, Any]:
+        return {"total_size": len(matching(self.server.runs, {}, experiment_id=self.query["experiment_id"]))}
 
     def get_run(self, run_id: str) -> dict[str, Any]:
         return self.server.runs[run_id] | {"state": following(self.server.states), "run_details": {"task_details": following(self.server.tasks)}}

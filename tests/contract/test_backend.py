@@ -13,11 +13,10 @@ from components.report.component import report
 from core import tracking
 from core.config import STEPS
 from core.configtext import parse
-from core.storage import ARTIFACTS
 from core.tracking import Run
 from local.platform import Platform
-from pipelines.build import COMPILED
-from pipelines.follow import folder, steps
+from pipelines.follow import steps
+from pipelines.package import COMPILED
 from tests.unit import small
 
 
@@ -45,10 +44,3 @@ def test_only_the_word_failed_means_that_the_run_failed(
 
 def test_the_steps_of_a_run_are_those_with_an_image_and_not_the_groups() -> None:
     assert steps(COMPILED / "wine-training.yaml") == set(STEPS) - {"load"}
-
-
-def test_artifacts_are_looked_for_where_the_launcher_puts_them() -> None:
-    launcher = (Path(__file__).resolve().parents[2] / "k8s/base/pipeline/kfp-launcher.yaml").read_text()
-
-    assert f"defaultPipelineRoot: {ARTIFACTS}\n" in launcher
-    assert folder("wine-training", "4711", "train") == f"{ARTIFACTS}/wine-training/4711/train/"

@@ -12,7 +12,8 @@ from cli.follow import follow
 from core import storage
 from core.errors import UserError
 from local.platform import Platform
-from pipelines.build import COMPILED
+from pipelines.kubeflow import connect
+from pipelines.package import COMPILED
 from pipelines.submit import Submitted
 from tests.contract.kubeflow import Kubeflow
 
@@ -48,7 +49,7 @@ def watch(submitted: Submitted) -> tuple[str, str]:
     """Follow a run; return what was printed, and the error."""
     printed = io.StringIO()
     try:
-        follow(submitted, PACKAGE, Console(file=printed, highlight=False), poll=0.01)
+        follow(connect(None, None), submitted, PACKAGE, Console(file=printed, highlight=False), pipeline_root=storage.ARTIFACTS, poll=0.01)
     except UserError as error:
         return printed.getvalue(), str(error)
     return printed.getvalue(), ""
@@ -68,7 +69,7 @@ def test_each_step_is_a_line_with_its_seconds_and_its_own_words(kubeflow: Kubefl
     printed, error = watch(submitted)
 
     assert (printed, error) == (
-        f"✓  extract        7.5 s  178 wines\n✓  train          7.5 s  random-forest\n\nthe run succeeded: {submitted.link}\n",
+        f"✓  extract        7.5 s  178 wines\n✓  train          7.5 s  random-forest\n\nthe run succeeded\nrun     {submitted.link}\n",
         "",
     )
 
@@ -96,37 +97,46 @@ def test_a_failed_step_ends_with_its_own_error_from_the_log_of_its_last_try(kube
     assert (Path(printed.split("log  ")[1].split("\n")[0])).read_text().startswith("one line")
 
 
-def test_without_credentials_a_failure_says_where_the_log_lies_and_what_to_set(
-    kubeflow: Kubeflow, submitted: Submitted, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("away", ["no credentials", "no server"])
+def test_without_object_storage_the_log_comes_from_kubeflow(
+    kubeflow: Kubeflow, submitted: Submitted, monkeypatch: pytest.MonkeyPatch, away: str
 ) -> None:
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    kubeflow.states, kubeflow.tasks = ["FAILED"], [[task("train", "FAILED")]]
+    if away == "no server":
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    else:
+        monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    kubeflow.logs["wine-executor-7"] = "one line\nfailed: wine.csv is gone: restore it\n"
+    kubeflow.states, kubeflow.tasks = ["FAILED"], [[task("extract", "FAILED", child_tasks=[{"pod_name": "wine-executor-7"}])]]
 
     _, error = watch(submitted)
 
-    where = f"s3://pipelines/kfp/wine-training/{submitted.run_id}/train/"
-    assert error == (
-        f"train: it ended as FAILED and left no word why: its log lies at {where}: set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY to have it shown"
-    )
+    assert error == "extract: wine.csv is gone: restore it"
 
 
-def test_when_s3_is_away_the_failure_is_told_all_the_same(kubeflow: Kubeflow, submitted: Submitted, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
-    kubeflow.states, kubeflow.tasks = ["FAILED"], [[task("train", "FAILED")]]
-
-    _, error = watch(submitted)
-
-    assert error.startswith("train: it ended as FAILED and left no word why: its log lies at s3://pipelines/kfp/wine-training/")
-    assert "does not answer" in error
-
-
-def test_a_pod_that_was_refused_has_no_log_and_that_is_said(kubeflow: Kubeflow, submitted: Submitted) -> None:
+def test_pod_that_was_refused_has_no_log(kubeflow: Kubeflow, submitted: Submitted) -> None:
     kubeflow.states, kubeflow.tasks = ["FAILED"], [[task("extract", "FAILED")]]
 
     _, error = watch(submitted)
 
-    assert error == "extract: it ended as FAILED and left no word why: it left no log: its pod may have been refused (kubectl get events)"
+    assert error.startswith("extract: it ended as FAILED without an error message: it left no log, its pod may have been refused: look at its events")
+
+
+def test_step_that_was_done_when_the_run_was_terminated_says_so(kubeflow: Kubeflow, submitted: Submitted) -> None:
+    leave(submitted, "validate", "done: 25 columns keep the contract\n")
+    kubeflow.states, kubeflow.tasks = ["FAILED"], [[task("validate", "FAILED")]]
+
+    assert watch(submitted)[1] == "validate: it had done its work (25 columns keep the contract) when the run was ended"
+
+
+def test_verdict_and_addresses_of_the_report_end_the_output(kubeflow: Kubeflow, submitted: Submitted) -> None:
+    lines = ("verdict: the champion stays", "server: http://wine.mlops-serving", "MLflow: http://mlflow/#/runs/1", "done: 58 s in 7 steps")
+    leave(submitted, "report", "\n".join(lines))
+    kubeflow.tasks = [[task("report", "SUCCEEDED")]]
+
+    printed, _ = watch(submitted)
+
+    end = f"\nthe champion stays\nserver  http://wine.mlops-serving\nMLflow  http://mlflow/#/runs/1\nrun     {submitted.link}\n"
+    assert printed.endswith(end)
 
 
 def test_a_step_from_the_cache_left_no_log_and_is_no_failure(kubeflow: Kubeflow, submitted: Submitted) -> None:
@@ -160,7 +170,7 @@ def test_a_run_that_was_cancelled_without_a_failed_step_says_so(kubeflow: Kubefl
 
     _, error = watch(submitted)
 
-    assert error == f"the run ended as CANCELED without a step that failed: look at {submitted.link}"
+    assert error == f"the run ended as CANCELED: no step failed, look at {submitted.link}"
 
 
 def test_on_a_terminal_steps_side_by_side_are_shown_together(kubeflow: Kubeflow, submitted: Submitted) -> None:
@@ -168,7 +178,8 @@ def test_on_a_terminal_steps_side_by_side_are_shown_together(kubeflow: Kubeflow,
     kubeflow.tasks = [[task("validate", "RUNNING"), task("transform", "RUNNING")], [task("validate", "SUCCEEDED"), task("transform", "SUCCEEDED")]]
     terminal = io.StringIO()
 
-    follow(submitted, PACKAGE, Console(file=terminal, force_terminal=True, width=100, highlight=False), poll=0.01)
+    console = Console(file=terminal, force_terminal=True, width=100, highlight=False)
+    follow(connect(None, None), submitted, PACKAGE, console, pipeline_root=storage.ARTIFACTS, poll=0.01)
 
     assert "validate" in terminal.getvalue()
     assert "transform" in terminal.getvalue()

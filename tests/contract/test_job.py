@@ -18,7 +18,7 @@ from core.configtext import parameter
 from core.featurecode import FOLDER, code_digest
 from local.platform import Platform
 from local.runner import Step, run
-from pipelines.build import COMPILED
+from pipelines.package import COMPILED
 from tests.contract.compiling import in_a_thread
 from tests.e2e.command import reserved
 

@@ -20,7 +20,8 @@ from core.config import STEPS
 from core.configfile import load, load_serving, names, unfinished
 from core.errors import UserError
 from core.featurecode import FOLDER
-from pipelines.build import COMPILED, build
+from pipelines.build import build
+from pipelines.package import COMPILED
 from pipelines.steps import SERVING, SOURCES
 from tests.contract.compiling import compile_wine, in_a_thread
 

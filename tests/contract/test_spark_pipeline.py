@@ -16,7 +16,7 @@ from components.transform.engines.spark.executor import command
 from core.config import Spark
 from core.errors import UserError
 from pipelines.images import DRIVER, with_spark
-from pipelines.steps import CREDENTIALS
+from pipelines.steps import CREDENTIALS, LABELS
 from tests.contract.compiling import compile_wine
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,8 +38,8 @@ def test_transform_alone_has_the_image_with_spark_and_a_label_where_executors_ta
     assert transform["image"] == with_spark(IMAGE)
     assert {"name": "SPARK_IMAGE", "value": with_spark(IMAGE)} in transform["env"]
     assert {container["image"] for container in containers.values()} == {IMAGE}
-    assert platform["exec-transform"].get("podMetadata", {}).get("labels", {}) == labels
-    assert not [name for name, settings in platform.items() if name != "exec-transform" and "podMetadata" in settings]
+    assert platform["exec-transform"]["podMetadata"]["labels"] == LABELS | labels
+    assert {name for name, settings in platform.items() if DRIVER.items() <= settings["podMetadata"]["labels"].items()} <= {"exec-transform"}
 
 
 def test_an_image_named_by_its_digest_has_none_with_spark_beside_it() -> None:

@@ -1,5 +1,7 @@
 """Submit against a server that speaks the shapes of the KFP v2beta1 REST API and refuses what the real one refuses."""
 
+import base64
+import json
 import subprocess
 import sys
 import time
@@ -10,7 +12,8 @@ import pytest
 from kfp import compiler, dsl
 
 from core.errors import UserError
-from pipelines.submit import Submitted, submit
+from pipelines.kubeflow import connect
+from pipelines.submit import Submission, Submitted, submit
 from tests.contract.compiling import in_a_thread
 from tests.contract.kubeflow import Handler, Kubeflow
 
@@ -35,24 +38,34 @@ def compile_pipeline(target: Path, image: str) -> Path:
     return target
 
 
-def send(package: Path, version: str = "3f2a1c0", namespace: str | None = None) -> Submitted:
-    return submit("wine", package, CONFIG, experiment="wine", version=version, namespace=namespace)
+def send(package: Path, commit: str = "3f2a1c0", namespace: str | None = None, config: str = CONFIG) -> Submitted:
+    submission = Submission(
+        "wine", package, config, commit, "wine, 30 Nov 14:05", "the run", "the pipeline", "the version", "pipeline", "s3://pipelines/kfp"
+    )
+    return submit(connect(None, namespace), submission)
 
 
-def test_the_first_submit_makes_the_pipeline_its_version_the_experiment_and_a_run(
-    kubeflow: Kubeflow, compiled: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_first_submit_creates_pipeline_version_experiment_and_run(kubeflow: Kubeflow, compiled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     submitted = send(compiled)
 
+    run = kubeflow.runs["run-1"]
     assert submitted == Submitted("run-1", f"{kubeflow.url}/#/runs/details/run-1")
-    assert [pipeline["name"] for pipeline in kubeflow.pipelines.values()] == ["wine-training"]
-    assert [version["name"] for version in kubeflow.versions.values()] == ["3f2a1c0"]
-    assert [experiment["display_name"] for experiment in kubeflow.experiments.values()] == ["wine"]
-    assert kubeflow.runs["run-1"]["runtime_config"]["parameters"] == {"config": CONFIG}
+    assert [(each["name"], each["description"]) for each in kubeflow.pipelines.values()] == [("wine-training", "the pipeline")]
+    assert [each["description"] for each in kubeflow.versions.values()] == ["the version"]
+    assert [each["display_name"] for each in kubeflow.experiments.values()] == ["wine"]
+    assert run["runtime_config"] == {"parameters": {"config": CONFIG}, "pipeline_root": "s3://pipelines/kfp"}
+    assert (run["service_account"], run["description"]) == ("pipeline", "the run")
     assert capsys.readouterr().out == ""
 
 
-def test_a_second_submit_of_the_same_commit_runs_the_version_that_is_there(kubeflow: Kubeflow, compiled: Path) -> None:
+def test_runs_of_an_experiment_are_numbered(kubeflow: Kubeflow, compiled: Path) -> None:
+    send(compiled)
+    send(compiled)
+
+    assert [run["display_name"] for run in kubeflow.runs.values()] == ["wine, 30 Nov 14:05, #1", "wine, 30 Nov 14:05, #2"]
+
+
+def test_second_submit_of_the_same_package_reuses_its_version(kubeflow: Kubeflow, compiled: Path) -> None:
     send(compiled)
 
     again = send(compiled)
@@ -62,24 +75,32 @@ def test_a_second_submit_of_the_same_commit_runs_the_version_that_is_there(kubef
     assert kubeflow.runs["run-2"]["pipeline_version_reference"] == {"pipeline_id": "pipeline-1", "pipeline_version_id": "pipeline_version-1"}
 
 
-def test_a_new_commit_becomes_a_new_version_of_the_same_pipeline(kubeflow: Kubeflow, compiled: Path) -> None:
+def test_new_commit_becomes_a_new_version_of_the_same_pipeline(kubeflow: Kubeflow, compiled: Path) -> None:
     send(compiled)
 
-    send(compiled, version="9d8e7f6")
+    send(compiled, commit="9d8e7f6-dirty")
 
+    first, second = (version["name"] for version in kubeflow.versions.values())
     assert len(kubeflow.pipelines) == 1
-    assert [version["name"] for version in kubeflow.versions.values()] == ["3f2a1c0", "9d8e7f6"]
+    assert first.startswith("3f2a1c0-")
+    assert second == first.replace("3f2a1c0-", "9d8e7f6-dirty-")
     assert kubeflow.runs["run-2"]["pipeline_version_reference"]["pipeline_version_id"] == "pipeline_version-2"
 
 
-def test_a_version_that_is_there_with_other_contents_is_not_run_in_silence(kubeflow: Kubeflow, compiled: Path, tmp_path: Path) -> None:
+def test_one_commit_with_another_image_is_another_version(kubeflow: Kubeflow, compiled: Path, tmp_path: Path) -> None:
     send(compiled)
-    changed = compile_pipeline(tmp_path / "changed.yaml", image="localhost/python:2")
+    mirrored = compile_pipeline(tmp_path / "mirrored.yaml", image="registry.example.com/python:1")
 
-    with pytest.raises(UserError, match="3f2a1c0 of this pipeline is on Kubeflow with other contents: commit the change"):
-        send(changed)
+    assert send(mirrored).run_id == "run-2"
 
-    assert len(kubeflow.runs) == 1
+    assert len({version["name"] for version in kubeflow.versions.values()}) == 2
+
+
+def test_character_that_mysql_cannot_store_is_refused_before_anything_is_sent(kubeflow: Kubeflow, compiled: Path) -> None:
+    with pytest.raises(UserError, match=r"config.yaml line 2: Kubeflow's database cannot store '🍷'"):
+        send(compiled, config="name: wine\ndescription: früh 東京 🍷\n")
+
+    assert not kubeflow.pipelines
 
 
 def test_a_multi_user_kubeflow_gets_everything_in_the_users_namespace(kubeflow: Kubeflow, compiled: Path) -> None:
@@ -99,26 +120,68 @@ def test_a_multi_user_kubeflow_without_a_namespace_is_refused_before_anything_is
     assert not kubeflow.pipelines
 
 
-def test_a_token_from_the_environment_opens_a_kubeflow_with_a_login(kubeflow: Kubeflow, compiled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        pytest.param("KFP_TOKEN", "let-me-in", id="token"),
+        pytest.param("KFP_TOKEN", "Bearer let-me-in", id="token copied with its scheme"),
+        pytest.param("KFP_COOKIE", "oauth2_proxy_kubeflow=let-me-in", id="cookie"),
+    ],
+)
+def test_login_from_the_environment(kubeflow: Kubeflow, compiled: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
     kubeflow.token = "let-me-in"
-    with pytest.raises(UserError, match="HTTP 401"):
-        send(compiled)
-
-    monkeypatch.setenv("KFP_TOKEN", "let-me-in")
+    monkeypatch.setenv(variable, value)
 
     assert send(compiled).run_id == "run-1"
+
+
+def token(**claims: object) -> str:
+    return f"e30.{base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip('=')}.c2ln"
+
+
+KUBERNETES = {"iss": "https://kubernetes.default.svc.cluster.local", "exp": time.time() + 600}
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        pytest.param({}, "it asks for a login: set KFP_TOKEN to a bearer token or KFP_COOKIE", id="nothing"),
+        pytest.param({"KFP_TOKEN": "abc"}, "the token of KFP_TOKEN is not accepted", id="opaque token"),
+        pytest.param({"KFP_TOKEN": token(exp=1_700_000_000)}, "the token of KFP_TOKEN expired at 2023-11-14 22:13 UTC", id="expired token"),
+        pytest.param(
+            {"KFP_TOKEN": token(**KUBERNETES, aud=["https://kubernetes"])},
+            "is for https://kubernetes and not for pipelines.kubeflow.org: make it with `kubectl -n ada create token default-editor "
+            "--audience=pipelines.kubeflow.org`",
+            id="audience",
+        ),
+        pytest.param({"KFP_COOKIE": "session=old"}, "the cookie of KFP_COOKIE is not accepted, it may have expired", id="cookie"),
+    ],
+)
+def test_refused_login_names_what_is_wrong_with_it(
+    kubeflow: Kubeflow, compiled: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], sentence: str
+) -> None:
+    kubeflow.token = "let-me-in"
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value)
+
+    with pytest.raises(UserError) as refused:
+        send(compiled, namespace="ada")
+
+    assert "refuses access (HTTP 401)" in str(refused.value)
+    assert sentence in str(refused.value)
+    assert not any(value in str(refused.value) for value in environment.values())
 
 
 @pytest.mark.parametrize(
     ("status", "sentence"),
     [
-        pytest.param(401, "asks for a login or refuses yours .HTTP 401.: set KFP_TOKEN", id="no login"),
-        pytest.param(403, "asks for a login or refuses yours .HTTP 403.: set KFP_TOKEN", id="forbidden"),
-        pytest.param(302, "asks for a login or refuses yours .HTTP 302.: set KFP_TOKEN", id="sent to a login page"),
-        pytest.param(404, "answers, but not as Kubeflow Pipelines .HTTP 404.: correct the path", id="another server"),
+        pytest.param(401, r"refuses access .HTTP 401.: it asks for a login", id="no login"),
+        pytest.param(302, r"refuses access .HTTP 302.: it asks for a login", id="redirect to a login page"),
+        pytest.param(403, r"forbids it .HTTP 403, no.: ask the owner of the profile", id="forbidden"),
+        pytest.param(404, r"answers, but not as Kubeflow Pipelines .HTTP 404.: correct the path", id="another server"),
     ],
 )
-def test_a_refusal_says_what_to_set(kubeflow: Kubeflow, compiled: Path, status: int, sentence: str) -> None:
+def test_a_refusal_says_what_to_do(kubeflow: Kubeflow, compiled: Path, status: int, sentence: str) -> None:
     kubeflow.status = status
 
     with pytest.raises(UserError, match=sentence):

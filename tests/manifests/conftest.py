@@ -18,7 +18,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the manifests with Secrets made for it, and an overlay for each option alone."""
     folder = tmp_path_factory.mktemp("checkout") / "k8s"
     shutil.copytree(KUBERNETES, folder, ignore=shutil.ignore_patterns("secrets.yaml"))
-    secrets.write(folder / "overlays/local/secrets.yaml")
+    for name in ("local", "kubeflow-standalone", "kubeflow-profile"):
+        secrets.write(folder / f"overlays/{name}/secrets.yaml")
     settings = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": SETTINGS}
     settings["metadata"] |= {"annotations": {"config.kubernetes.io/local-config": "true"}}  # type: ignore[operator]
     for option in OPTIONS:

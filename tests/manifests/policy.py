@@ -148,15 +148,19 @@ def _variables(container: Document) -> Iterator[tuple[str, str, str]]:
 
 
 def namespaces(documents: list[Document]) -> Iterator[str]:
-    """Every namespace enforces `restricted`, and every object lives in one that is there."""
+    """Every namespace enforces `restricted`, and every object lives in one that is there or, for runs, in one of Kubeflow's."""
     for document in documents:
         wanted = document["metadata"].get("labels", {}).get("pod-security.kubernetes.io/enforce")
         if document["kind"] == "Namespace" and wanted != "restricted":
             yield f"{named(document)}: does not enforce restricted"
     there = {document["metadata"]["name"] for document in documents if document["kind"] == "Namespace"}
+    there |= {_space(document) for document in documents if named(document).endswith("/kubeflow-runs")}
     for document in documents:
         if document["kind"] != "Namespace" and _space(document) not in there:
             yield f"{named(document)}: its namespace is not there"
+
+
+MADE_LATER = {"spark-role", "pipelines.kubeflow.org/v2_component"}  # labels of pods that only exist during a run
 
 
 def isolation(documents: list[Document]) -> Iterator[str]:
@@ -170,7 +174,7 @@ def isolation(documents: list[Document]) -> Iterator[str]:
     for policy in policies:
         selector = policy["spec"].get("podSelector", {}).get("matchLabels", {})
         local = [d for d in documents if (template := pod(d)) and _space(d) == _space(policy) and _match(selector, template)]
-        made_later = selector.get("app.kubernetes.io/component") == "serving" or "spark-role" in selector
+        made_later = selector.get("app.kubernetes.io/component") == "serving" or MADE_LATER & selector.keys()
         if selector and not local and not made_later:
             yield f"{named(policy)}: selects no pod"
 

@@ -4,6 +4,7 @@ import runpy
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import yaml
 
 from components.deploy.cluster.objects import A_USECASE
@@ -32,7 +33,7 @@ def test_a_config_gives_a_server_no_less_memory_than_it_requests(built: Built) -
 
 def test_kubeflow_finds_the_storage_where_the_steps_do(built: Built) -> None:
     # given
-    documents = built("overlays/local")
+    documents = built("overlays/kubeflow-profile")
     settings, launcher = (_find(documents, f"ConfigMap mlops/{name}")["data"] for name in ("mlops", "kfp-launcher"))
     # then
     provider = yaml.safe_load(launcher["providers"])["s3"]["default"]
@@ -146,8 +147,9 @@ def test_a_policy_names_peers_that_are_there(built: Built) -> None:
 
 def _names(peer: Document) -> set[str]:
     selector = peer.get("podSelector", {})
-    listed = {value for expression in selector.get("matchExpressions", []) for value in expression["values"]}
-    return listed | {value for key, value in selector.get("matchLabels", {}).items() if key == "app.kubernetes.io/name"}
+    key = "app.kubernetes.io/name"
+    listed = {value for expression in selector.get("matchExpressions", []) if expression["key"] == key for value in expression["values"]}
+    return listed | ({selector["matchLabels"][key]} if key in selector.get("matchLabels", {}) else set())
 
 
 def test_no_use_case_is_called_as_an_object_of_the_platform(built: Built) -> None:
@@ -158,3 +160,23 @@ def test_no_use_case_is_called_as_an_object_of_the_platform(built: Built) -> Non
 
     assert "default-deny" in names
     assert names <= set(RESERVED)
+
+
+@pytest.mark.parametrize(("overlay", "namespace"), [("kubeflow-standalone", "kubeflow"), ("kubeflow-profile", "mlops")])
+def test_overlay_for_kubeflow_leaves_kubeflows_own_objects_alone(built: Built, overlay: str, namespace: str) -> None:
+    documents = built(f"overlays/{overlay}")
+    shared = [document for document in documents if document["metadata"].get("namespace") == namespace]
+
+    policies = [document["spec"]["podSelector"] for document in shared if document["kind"] == "NetworkPolicy"]
+    assert all(selector["matchLabels"] for selector in policies)
+    assert not [document for document in documents if document["kind"] == "Namespace" and document["metadata"]["name"] == namespace]
+    assert set(_find(documents, f"ConfigMap {namespace}/kfp-launcher")["data"]) == {"providers"}
+
+
+def test_every_reference_to_the_namespace_of_runs_follows_the_setting(built: Built) -> None:
+    text = yaml.safe_dump_all(built("overlays/kubeflow-standalone"))
+
+    accounts = [subject for each in built("overlays/kubeflow-standalone") for subject in each.get("subjects", [])]
+    assert {account["namespace"] for account in accounts} == {"kubeflow"}
+    assert "kubernetes.io/metadata.name: mlops\n" not in text
+    assert "namespace: mlops\n" not in text

@@ -11,7 +11,8 @@ import pytest
 from tests.manifests.build import OPTIONS, Document, named
 from tests.manifests.policy import violations
 
-OVERLAYS = ("overlays/local", "overlays/production", *(f"overlays/{option}" for option in OPTIONS))
+KUBEFLOW = ("overlays/kubeflow-standalone", "overlays/kubeflow-profile")
+OVERLAYS = ("overlays/local", "overlays/production", *KUBEFLOW, *(f"overlays/{option}" for option in OPTIONS))
 Built = Callable[[str], list[Document]]
 Breakage = Callable[[list[Document]], object]
 

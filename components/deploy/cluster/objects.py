@@ -33,6 +33,7 @@ class Settings:
         timeout_seconds: How long a rollout may take.
         service_type: ClusterIP, or LoadBalancer for addresses outside the cluster.
         grpc_port: Where the servers listen for gRPC beside HTTP, 0 for not at all.
+        pipeline_namespace: Namespace of the deploy step, whose pods may ask the servers for their golden rows.
     """
 
     namespace: str
@@ -42,18 +43,20 @@ class Settings:
     timeout_seconds: int
     service_type: str
     grpc_port: int = 0
+    pipeline_namespace: str = "mlops"
 
 
 def settings() -> Settings:
     """Read the settings from the environment."""
     return Settings(
-        os.environ.get("SERVING_NAMESPACE") or _own_namespace(),
+        os.environ.get("SERVING_NAMESPACE") or _serving_namespace(),
         _number("SERVING_MIN_REPLICAS", 1),
         _number("SERVING_MAX_REPLICAS", 3),
         _number("SERVING_MIN_READY_SECONDS", 10, least=0),
         _number("SERVING_TIMEOUT_SECONDS", 300),
         os.environ.get("SERVING_SERVICE_TYPE") or "ClusterIP",
         _number("SERVING_GRPC_PORT", 0, least=0),
+        _own_namespace() or Settings.pipeline_namespace,
     )
 
 
@@ -132,6 +135,8 @@ def network_policy(usecase: str, settings: Settings) -> Object:
     """Return the NetworkPolicy of a use case's servers."""
     made = manifest("networkpolicy")
     made["spec"]["podSelector"] = {"matchLabels": labels(usecase)}
+    deployer = made["spec"]["ingress"][0]["from"][0]["namespaceSelector"]
+    deployer["matchLabels"]["kubernetes.io/metadata.name"] = settings.pipeline_namespace
     return _shared(made, usecase, settings)
 
 
@@ -183,8 +188,14 @@ def _number(name: str, default: int, least: int = 1) -> int:
     return int(text)
 
 
-def _own_namespace() -> str:
-    path = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-    if not path.exists():
+def _serving_namespace() -> str:
+    namespace = _own_namespace()
+    if not namespace:
         raise UserError("no namespace to serve in: set SERVING_NAMESPACE")
-    return path.read_text().strip()
+    return namespace
+
+
+def _own_namespace() -> str:
+    """Return the namespace of this pod, empty outside a cluster."""
+    path = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+    return path.read_text().strip() if path.exists() else ""

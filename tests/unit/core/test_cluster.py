@@ -47,7 +47,17 @@ def test_a_missing_right_is_named_with_the_rule_that_grants_it() -> None:
 
     assert str(error).startswith("mlops/pipeline may not patch deployments in namespace mlops-serving: ")
     assert '{apiGroups: ["apps"], resources: [deployments], verbs: [patch]}' in str(error)
-    assert "RoleBinding" in str(error)
+    assert "create rolebinding deployer-pipeline --role=deployer --serviceaccount=mlops:pipeline" in str(error)
+
+
+def test_right_that_another_account_lacks_names_the_account_to_use() -> None:
+    error = str(cluster.forbidden(REFUSAL.replace("mlops:pipeline", "mlops:default-editor")))
+
+    assert error == (
+        "mlops/default-editor may not patch deployments in namespace mlops-serving: run as the ServiceAccount pipeline "
+        "(`mlops submit --service-account pipeline`), or allow default-editor: `kubectl -n mlops-serving create rolebinding "
+        "deployer-default-editor --role=deployer --serviceaccount=mlops:default-editor`"
+    )
 
 
 def test_another_refusal_is_told_as_it_is() -> None:

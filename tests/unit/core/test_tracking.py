@@ -16,7 +16,7 @@ from core import tracking
 from core.config import UseCase
 from core.configtext import parse
 from core.errors import UserError
-from core.mlflow_api import call, get_artifact
+from core.mlflow_api import NotFound, call, get_artifact
 from core.processes import free_port
 from core.tracking import Run, Status, record
 from tests.unit import small
@@ -213,6 +213,69 @@ def test_with_kfps_plugin_a_failed_step_says_why_and_leaves_the_end_to_it(plugin
 
     assert tracking.get(plugin[1])["info"]["status"] == "RUNNING"
     assert _tags(plugin[1])["error"] == "no rows"
+
+
+def tree_of_the_plugin(usecase: UseCase) -> tuple[str, dict[str, str]]:
+    """Make the runs of KFP's plugin for a training run, with its names and in its experiment.
+
+    Returns:
+        The run of the pipeline, and the run of each task.
+    """
+    experiment = call("POST", "experiments/create", {"name": f"KFP-Default-{uuid.uuid4()}"})["experiment_id"]
+
+    def make(name: str, parent: str = "") -> str:
+        tags = [{"key": "mlflow.parentRunId", "value": parent}] if parent else []
+        body = {"experiment_id": experiment, "run_name": name, "start_time": int(time.time() * 1000), "tags": tags}
+        return str(call("POST", "runs/create", body)["run"]["info"]["run_id"])
+
+    root = make("wine, 30 Nov 14:05")
+    handler = make("exit-handler-1", root)
+    runs = {name: make(name, handler) for name in ("extract", "train", "evaluate")}
+    runs |= {"serve": make("serve", make("condition-3", handler)), "load-2": make("load-2", make("condition-4", handler))}
+    return root, runs | {"report": make("report", root)}
+
+
+def test_steps_are_found_in_the_run_tree_of_kfps_plugin(usecase: UseCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, runs = tree_of_the_plugin(usecase)
+    for name, run in runs.items():
+        monkeypatch.setenv("MLFLOW_RUN_ID", run)
+        step = Run(name.removesuffix("-2"), usecase, live=True, summary=f"{name} is done")
+        if name == "train":
+            step.trial("trial-1", time.time(), {"depth": 3}, {"score": 0.5})
+        if name != "report":
+            step.close("FINISHED")
+
+    assert tracking.parent(usecase) == root
+    assert [tracking.step_of(step) for step in tracking.steps(usecase)] == ["extract", "train", "evaluate", "serve", "load", "report"]
+    trials = tracking._children(usecase, runs["train"])
+    assert [(trial["info"]["run_name"], trial["info"]["experiment_id"]) for trial in trials] == [
+        ("trial-1", tracking.get(root)["info"]["experiment_id"])
+    ]
+    assert not call("POST", "runs/search", {"experiment_ids": [_own_experiment(usecase)]}).get("runs")
+
+
+def _own_experiment(usecase: UseCase) -> str:
+    try:
+        return str(call("GET", "experiments/get-by-name", {"experiment_name": usecase.name})["experiment"]["experiment_id"])
+    except NotFound:
+        return "0"
+
+
+def test_silent_pipeline_run_is_closed_by_the_next_one(usecase: UseCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    longest = max(limits.minutes for limits in usecase.limits.steps.values()) * 60 + tracking.ORPHAN_MARGIN
+    old, recent = time.time() - longest - 60, time.time() - longest + 60
+    silent, active = (
+        tracking.create(usecase, "training", tags={"kfp.pipeline_run_id": str(uuid.uuid4())}, started=started) for started in (old, old)
+    )
+    step = tracking.create(usecase, "train", tags={"step": "train"}, parent=silent, started=old)
+    trial = tracking.create(usecase, "trial-1", tags={}, parent=step, started=old)
+    tracking.create(usecase, "train", tags={"step": "train"}, parent=active, started=recent)
+
+    tracking.end_orphans(usecase)
+
+    assert [tracking.get(run)["info"]["status"] for run in (silent, step, trial)] == ["KILLED"] * 3
+    assert _tags(silent)["outcome"] == "the run was terminated from outside, no report was written"
+    assert [tracking.get(run)["info"]["status"] for run in (active, tracking.parent(usecase))] == ["RUNNING"] * 2
 
 
 def test_with_a_plugin_that_made_one_run_for_all_it_is_the_parent(usecase: UseCase, monkeypatch: pytest.MonkeyPatch) -> None:
