@@ -206,16 +206,17 @@ def test_a_step_learns_addresses_credentials_and_the_runs_id_from_its_pod(name: 
     literal = compiled(name)[0]["deploymentSpec"]["executors"][executor]["container"]["env"]
 
     items = [item for kind in ("configMapAsEnv", "secretAsEnv") for item in settings[kind] if item.get("secretName") != SOURCES]
-    referred = {pair["envVar"] for item in items for pair in item["keyToEnv"]}
-    assert {name for name in referred if not name.startswith("SERVING_")} == {
-        *("AWS_ENDPOINT_URL_S3", "AWS_REGION", "MLFLOW_TRACKING_URI", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    variables = {pair["envVar"] for item in items for pair in item["keyToEnv"]}
+    referred = {pair.get("configMapKey") or pair["secretKey"] for item in items for pair in item["keyToEnv"]}
+    assert {name for name in variables if not name.startswith("SERVING_")} == {
+        *("AWS_ENDPOINT_URL_S3", "AWS_REGION", "MLOPS_MLFLOW_URI", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     }
     assert referred - set(yaml.safe_load((ROOT / "k8s/base/pipeline/configmap.yaml").read_text())["data"]) == {
         *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     }
     assert all(item["optional"] for kind in ("configMapAsEnv", "secretAsEnv") for item in settings[kind])
     assert settings["fieldPathAsEnv"] == [{"name": "KFP_RUN_ID", "fieldPath": "metadata.labels['pipeline/runid']"}]
-    assert {item["name"] for item in literal}.isdisjoint(referred)
+    assert {item["name"] for item in literal}.isdisjoint(variables)
 
 
 @pytest.mark.parametrize(("name", "executor"), EXECUTORS)
