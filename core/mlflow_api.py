@@ -7,14 +7,16 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import requests
+from urllib3.exceptions import NewConnectionError
 
-from core import processes, storage
+from core import processes, retry, storage
 from core.errors import UserError
 from core.processes import Process
 
 TAG_LIMIT = 5000  # characters of a tag's value that every MLflow store takes
 SECONDS = 20.0  # that a server may be silent before the first call
 START_SECONDS = 300.0  # that the laptop's server may take to start beside the first steps, as long as its process lives
+AWAY = (502, 503, 504)
 FULL = ("database or disk is full", "No space left on device")  # in the words of SQLite and PostgreSQL
 FALLBACK = "MLOPS_MLFLOW_URI"  # of Kubeflow's steps, where KFP's own plugin may set MLFLOW_TRACKING_URI and a second definition would be refused
 SERVER = "MLOPS_MLFLOW_SERVER"  # the laptop's server: its address, and pid and creation time of its process
@@ -83,10 +85,7 @@ def uri() -> str:
 
 def _send(method: str, path: str, **request: Any) -> requests.Response:
     _wait(uri())
-    try:
-        answer = _session().request(method, f"{uri()}/{path}", timeout=60, **request)
-    except requests.RequestException as error:
-        raise (_stuck(path) if _lives(uri()) else _unreachable()) from error
+    answer = _answer(method, path, **request)
     if answer.ok:
         return answer
     code, message = _refusal(answer)
@@ -101,6 +100,27 @@ def _send(method: str, path: str, **request: Any) -> requests.Response:
         raise UserError(f"the disk of MLflow's database is full ({uri()}): make room there, then run again")
     kind = AlreadyExists if code == "RESOURCE_ALREADY_EXISTS" else UserError
     raise kind(f"MLflow at {uri()} refuses {path}: {message}")
+
+
+def _answer(method: str, path: str, **request: Any) -> requests.Response:
+    """Send a request, again while the server is away. One that may have arrived is sent again only if it changes nothing."""
+    pauses = retry.pauses()
+    while True:
+        try:
+            answer = _session().request(method, f"{uri()}/{path}", timeout=60, **request)
+            if answer.status_code not in AWAY or any(words in answer.text for words in FULL):
+                return answer
+            failure: Exception = UserError(f"MLflow at {uri()} cannot answer {path} (HTTP {answer.status_code}): look into its log, then run again")
+            never_arrived = True  # what stands before the server says so
+        except requests.RequestException as error:
+            failure, never_arrived = error, isinstance(getattr(error.args[0], "reason", None) if error.args else None, NewConnectionError)
+        pause = next(pauses, None)
+        if pause is None or not (never_arrived or method == "GET"):
+            if isinstance(failure, UserError):
+                raise failure
+            raise (_stuck(path) if _lives(uri()) else _unreachable()) from failure
+        print(f"MLflow does not answer, trying again in {pause:g} s", flush=True)
+        time.sleep(pause)
 
 
 def _refusal(answer: requests.Response) -> tuple[str, str]:
@@ -144,7 +164,7 @@ def _longest(address: str) -> float:
     """Return how many seconds the server may be silent."""
     own, _, process = os.environ.get(SERVER, "").partition(" ")
     if own != address:
-        return SECONDS
+        return max(SECONDS, retry.seconds())
     pid, created = process.split()
     return START_SECONDS if processes.alive(Process("MLflow", int(pid), float(created), "")) else 0.0
 

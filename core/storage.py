@@ -13,6 +13,7 @@ from minio import Minio
 from minio.error import MinioException, S3Error
 
 from core.errors import UserError
+from core.retry import Retry
 
 BUCKETS = ("data", "pipelines", "mlflow", "models", "predictions")
 ARTIFACTS = "s3://pipelines/kfp"  # of pipeline runs: defaultPipelineRoot in the ConfigMap kfp-launcher
@@ -71,7 +72,7 @@ def client() -> Minio:
         secure=endpoint.scheme == "https",
         http_client=urllib3.PoolManager(
             timeout=urllib3.Timeout(connect=5, read=60),
-            retries=urllib3.Retry(total=3, backoff_factor=0.3, status_forcelist=(500, 502, 503, 504), raise_on_status=False),
+            retries=Retry.of("object storage"),
             maxsize=16,
         ),
     )

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from minio.error import S3Error
 
+from core import retry
 from core.calls import Calls, Interrupted, Pinned
 from core.errors import UserError
 from core.storage import client
@@ -16,7 +17,7 @@ from core.storage import client
 THREADS = 16
 BODY = 4 * 2**20  # bytes up to which an object is sent in one call, out of memory
 LARGE, PART = 16 * 2**20, 8 * 2**20  # bytes from which on an object is read in parts, and those of one
-PATIENCE, FIRST = 30.0, 2.0  # seconds that a server may be away: in the middle of a transfer, at its start
+PATIENCE = 30.0  # seconds that a server may be away in the middle of a transfer; at its start it is that of every call
 PAUSES = (0.1, 2.0)  # seconds between two tries: the first, the longest
 CHANGES = {"NoSuchKey": "deleted", "NoSuchVersion": "deleted", "PreconditionFailed": "overwritten", "InvalidRange": "overwritten"}
 
@@ -127,7 +128,7 @@ class _Patience:
 
     def wait(self, error: Interrupted) -> None:
         """Pause, or raise what is wrong if that was often enough."""
-        longest = PATIENCE if self._met.is_set() else FIRST
+        longest = max(PATIENCE, retry.seconds()) if self._met.is_set() else retry.seconds()
         if time.monotonic() > self._since + longest or self._stopped.wait(self._pause):
             raise error.__cause__ if isinstance(error.__cause__, S3Error) else error
         self._pause = min(2 * self._pause, PAUSES[1])

@@ -80,7 +80,7 @@ def run(package: Path, config: str, run_id: str, folder: Path, observer: Observe
     Raises:
         UserError: The pipeline could not be run to its end.
     """
-    from kfp import local
+    from kfp import components, local
     from kfp.local import subprocess_task_handler
 
     folder.mkdir(parents=True)
@@ -91,7 +91,7 @@ def run(package: Path, config: str, run_id: str, folder: Path, observer: Observe
     local.init(runner=local.SubprocessRunner(use_venv=False), pipeline_root=str(folder / "artifacts"), raise_on_error=False)
     with _logged(folder / "run.log"), terminable(), _conditions_watched() as problems:
         try:
-            pipeline = _without_retries(package)
+            pipeline = components.load_component_from_file(str(package))
             session.names = {name: task.task_info.name for name, task in _tasks(pipeline)}
             pipeline(config=config)
         except Exception as error:  # kfp raises whatever it meets, such as KeyError
@@ -157,16 +157,6 @@ class _Session:
         except (UserError, OSError) as error:
             return f"the outputs of {task} could not be copied to S3: {error}"
         return ""
-
-
-def _without_retries(package: Path) -> Any:
-    """Load a pipeline whose steps are tried once: here a failure is mostly a user's mistake, and the next try of a person is better."""
-    from kfp import components
-
-    pipeline = components.load_component_from_file(str(package))
-    for _, task in _tasks(pipeline):
-        task.ClearField("retry_policy")
-    return pipeline
 
 
 def _tasks(pipeline: Any) -> Iterator[tuple[str, Any]]:

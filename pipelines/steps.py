@@ -54,34 +54,31 @@ CPU, MEMORY = "250m", "256Mi"  # what a pod asks for, unless its limit is less
 class Steps:
     """The steps of one use case's pipelines.
 
-    What reads or changes the world beyond its inputs is never taken from the cache. What only reads it, or finds what it has left there,
-    is tried again when it failed. Not tried again are: a step whose inputs decide, since it would fail again after as long a time, and
-    deploy and serve, which would bring the same bad version up again.
+    What reads or changes the world beyond its inputs is never taken from the cache. No step has a retry policy: a stock Kubeflow does not
+    run a failed step again, so each call to another server is retried inside the step (core/retry.py). It does run a step again whose pod
+    was evicted or refused, which every step stands.
     """
 
     def __init__(self, limits: Limits, spark: Spark | None, *, caching: bool = True) -> None:
         self._limits, self._caching = limits, caching
-        self.extract = self._task(extract, cached=False, retried=True, sources=True)
-        self.validate = self._task(validate, cached=False, retried=False)
-        self.transform = self._task(transform, cached=True, retried=False, spark=spark)
-        self.train = self._task(train, cached=True, retried=False)
-        self.evaluate = self._task(evaluate, cached=False, retried=True)
-        self.refit = self._task(refit, cached=False, retried=False)
-        self.register = self._task(register, cached=False, retried=True)
-        self.deploy = self._task(deploy, cached=False, retried=False)
-        self.serve = self._task(serve, cached=False, retried=False)
-        self.load = self._task(load, cached=False, retried=True, sources=True)
-        self.report = self._task(report, cached=False, retried=True)
+        self.extract = self._task(extract, cached=False, sources=True)
+        self.validate = self._task(validate, cached=False)
+        self.transform = self._task(transform, cached=True, spark=spark)
+        self.train = self._task(train, cached=True)
+        self.evaluate = self._task(evaluate, cached=False)
+        self.refit = self._task(refit, cached=False)
+        self.register = self._task(register, cached=False)
+        self.deploy = self._task(deploy, cached=False)
+        self.serve = self._task(serve, cached=False)
+        self.load = self._task(load, cached=False, sources=True)
+        self.report = self._task(report, cached=False)
 
-    def _task(
-        self, component: Any, *, cached: bool, retried: bool, sources: bool = False, spark: Spark | None = None
-    ) -> Callable[..., dsl.PipelineTask]:
+    def _task(self, component: Any, *, cached: bool, sources: bool = False, spark: Spark | None = None) -> Callable[..., dsl.PipelineTask]:
         """Give every task of a component its settings.
 
         Args:
             component: The component.
             cached: Whether its result depends on its inputs alone.
-            retried: Whether it may succeed the next time, and does no harm the second time.
             sources: Whether it talks to the servers that data come from or go to.
             spark: With which Spark it works.
         """
@@ -89,8 +86,6 @@ class Steps:
         def task(**inputs: Any) -> dsl.PipelineTask:
             made = component(**inputs)
             made.set_caching_options(cached and self._caching)
-            if retried:
-                made.set_retry(num_retries=2, backoff_duration="15s", backoff_factor=2.0)
             _limit(made, self._limits.steps[LIMITED_AS.get(component.name, component.name)])
             _harden(made)
             _equip(made)

@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -66,21 +65,6 @@ def environment(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
     """Restores what the runner sets."""
     monkeypatch.setenv("KFP_RUN_ID", "before")
     monkeypatch.setenv("IMAGE", "")
-
-
-def test_a_step_that_kubeflow_would_try_again_fails_once_and_at_once_here(tmp_path: Path) -> None:
-    count = str(tmp_path / "count")
-
-    def body() -> None:
-        with dsl.ExitHandler(image().set_retry(2, "30s"), name="always"):
-            fail(count=count).set_retry(2, "30s")
-
-    started = time.monotonic()
-    steps = run(package(tmp_path, "retried", body), "", str(uuid4()), tmp_path / "run", Silent())
-
-    assert [step.error for step in steps] == ["the file is not there: correct its name", ""]
-    assert Path(count).read_text() == "once "
-    assert time.monotonic() - started < 30
 
 
 def test_a_step_here_does_not_claim_to_run_in_the_image_of_the_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,6 @@ def test_a_load_follows_what_lets_a_model_serve_and_has_the_pages_of_the_steps(t
     (task,) = (task for name, task in group.items() if name.startswith("load"))
     assert task["dependentTasks"] == [before]
     assert task["inputs"]["artifacts"].keys() == {"table", "validation", "trials", "evaluation"}
-    assert task["retryPolicy"]["maxRetryCount"] == 2
     assert not task["cachingOptions"].get("enableCache")
 
 
