@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from cli import serve
-from cli.options import Image, Overrides, RegisterAnyway, Usecase, every_override
+from cli.options import Image, NoCache, Overrides, RegisterAnyway, Usecase, every_override
 from cli.platform import app as platform_app
 from core.cluster import ACCOUNT
 from core.errors import UserError
@@ -35,11 +35,11 @@ def main() -> None:
 
 
 @app.command()
-def run(usecase: Usecase = "flights", overrides: Overrides = None, register_anyway: RegisterAnyway = False) -> None:
+def run(usecase: Usecase = "flights", overrides: Overrides = None, register_anyway: RegisterAnyway = False, no_cache: NoCache = False) -> None:
     """Run a training pipeline on this machine, from the data to a served model."""
     from cli.run import run as start
 
-    if not start(usecase, every_override(overrides, register_anyway), Console(file=sys.stdout, highlight=False)):
+    if not start(usecase, every_override(overrides, register_anyway), Console(file=sys.stdout, highlight=False), caching=not no_cache):
         sys.exit(1)
 
 
@@ -78,7 +78,7 @@ def submit(
     ] = None,
     pipeline_root: Annotated[str, typer.Option(envvar="KFP_PIPELINE_ROOT", help="Where Kubeflow stores the run's artifacts.")] = ARTIFACTS,
     wait: Annotated[bool, typer.Option("--wait", help="Follow the steps to the run's end.")] = False,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every step, even for inputs whose outputs Kubeflow has cached.")] = False,
+    no_cache: NoCache = False,
     job: Annotated[bool, typer.Option("--job", help="Run it inside one Job of kubectl's cluster instead, and follow it: without Kubeflow.")] = False,
 ) -> None:
     """Start a run of a pipeline on Kubeflow, or in a cluster without it."""
@@ -86,7 +86,7 @@ def submit(
 
     changes = every_override(overrides, register_anyway)
     if job:
-        sys.exit(start.submit_job(usecase, changes, image, namespace or os.environ.get("MLOPS_NAMESPACE") or "mlops"))
+        sys.exit(start.submit_job(usecase, changes, image, namespace or os.environ.get("MLOPS_NAMESPACE") or "mlops", caching=not no_cache))
     target = start.Target(host, namespace or os.environ.get("KFP_NAMESPACE"), service_account, login_as, pipeline_root)
     start.submit(usecase, changes, image, target, wait=wait, caching=not no_cache)
 

@@ -12,6 +12,7 @@ Overrides = Annotated[
 RegisterAnyway = Annotated[
     bool, typer.Option("--register-anyway", help="Register the challenger even if it loses: --set evaluate.register_anyway=true.")
 ]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Run transform and train even if the same data, code and config were run before.")]
 Image = Annotated[str | None, typer.Option(envvar="IMAGE", help="Image of the steps: registry/name:tag or registry/name@sha256:...")]
 Version = Annotated[str | None, typer.Argument(help="A registered version's number.")]
 Namespace = Annotated[

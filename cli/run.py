@@ -25,13 +25,14 @@ from pipelines.build import compile_one
 PRINTED = 30  # inputs of a request that is printed whole
 
 
-def run(name: str, overrides: list[str], console: Console) -> bool:
+def run(name: str, overrides: list[str], console: Console, *, caching: bool = True) -> bool:
     """Run a use case's training pipeline on this machine.
 
     Args:
         name: The use case.
         overrides: `train.max_trials=3` and the like.
         console: Where the progress is shown.
+        caching: Whether steps may take their outputs from the cache.
 
     Returns:
         Whether the run succeeded: a champion that stays is success.
@@ -43,7 +44,7 @@ def run(name: str, overrides: list[str], console: Console) -> bool:
     with ThreadPoolExecutor(1) as pool, tempfile.TemporaryDirectory() as workplace:
         servers = pool.submit(platform.up, wait=False)
         usecase = load(name, overrides)
-        package = compile_one(usecase, Path(workplace))
+        package = compile_one(usecase, Path(workplace), caching=caching)
         enter(servers.result())
         os.environ["GIT_SHA"] = revision()
         delivered = samples.deliver(name)

@@ -49,7 +49,7 @@ def submit(name: str, overrides: list[str], image: str | None, target: Target, *
         image: Image of the steps; the one of this commit if None.
         target: The Kubeflow.
         wait: Whether to follow the steps to the run's end.
-        caching: Whether Kubeflow may reuse the outputs of a step for the same inputs.
+        caching: Whether steps may take their outputs from the cache.
 
     Raises:
         UserError: The config is wrong, the commit has no image, Kubeflow refuses or cannot be reached, or the run that was followed failed.
@@ -149,7 +149,7 @@ def _description(commit: str, image: str, overrides: list[str]) -> str:
     return ", ".join(parts)
 
 
-def submit_job(name: str, overrides: list[str], image: str | None, namespace: str) -> int:
+def submit_job(name: str, overrides: list[str], image: str | None, namespace: str, *, caching: bool = True) -> int:
     """Run a use case's pipeline inside one Job of the cluster that kubectl uses, to its end.
 
     Args:
@@ -157,6 +157,7 @@ def submit_job(name: str, overrides: list[str], image: str | None, namespace: st
         overrides: `train.max_trials=3` and the like.
         image: Image of the pod; that of the CronJob `mlops` if None.
         namespace: Where the CronJob is.
+        caching: Whether steps may take their outputs from the cache.
 
     Returns:
         0 if the run succeeded.
@@ -175,7 +176,7 @@ def submit_job(name: str, overrides: list[str], image: str | None, namespace: st
         use_image(image)
     os.environ.pop("IMAGE", None)  # the YAML's images mean nothing here
     with tempfile.TemporaryDirectory() as folder:
-        package = compile_one(usecase, Path(folder))
+        package = compile_one(usecase, Path(folder), caching=caching)
         files = {package.name: package.read_text(), "config.yaml": usecase.text, "code.sha256": code_digest(name)}
     command = ["python", "-m", "local.job", FOLDER]
     return run(

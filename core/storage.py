@@ -126,6 +126,13 @@ def read(uri: str) -> bytes:
             response.release_conn()
 
 
+def download(uri: str, path: Path) -> None:
+    """Write an object to a file."""
+    bucket, key = split(uri)
+    with errors(uri):
+        client().fget_object(bucket, key, str(path))
+
+
 def write(uri: str, data: bytes, content_type: str = "application/octet-stream") -> None:
     """Put an object in one request: it is there whole or not at all."""
     bucket, key = split(uri)

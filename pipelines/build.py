@@ -47,7 +47,7 @@ def compile_one(usecase: UseCase, folder: Path = COMPILED, *, caching: bool = Tr
     Args:
         usecase: The use case. Its text is the default of the pipeline's parameter.
         folder: Where the file is written.
-        caching: Whether Kubeflow may reuse what a step gave for the same inputs. Its client's own switch reaches top-level tasks only.
+        caching: Whether steps may take their outputs from the cache.
     """
     from pipelines.training import training
 

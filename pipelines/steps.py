@@ -18,6 +18,7 @@ from components.validate.component import validate
 from core.config import LIMITED_AS, Limits, Spark, Step
 from core.mlflow_api import FALLBACK
 from core.sources import ENVIRONMENT
+from core.step_cache import SWITCH
 from pipelines.images import DRIVER, with_spark
 
 USER = 10001
@@ -54,38 +55,39 @@ CPU, MEMORY = "250m", "256Mi"  # what a pod asks for, unless its limit is less
 class Steps:
     """The steps of one use case's pipelines.
 
-    What reads or changes the world beyond its inputs is never taken from the cache. No step has a retry policy: a stock Kubeflow does not
-    run a failed step again, so each call to another server is retried inside the step (core/retry.py). It does run a step again whose pod
-    was evicted or refused, which every step stands.
+    Kubeflow's cache is off: steps whose outputs depend on their inputs alone have one of their own (core/step_cache.py).
+    No step has a retry policy: a stock Kubeflow does not run a failed step again, so each call to another server is retried
+    inside the step (core/retry.py). Kubeflow does run a step again whose pod was evicted or refused: every step may be.
     """
 
     def __init__(self, limits: Limits, spark: Spark | None, *, caching: bool = True) -> None:
         self._limits, self._caching = limits, caching
-        self.extract = self._task(extract, cached=False, sources=True)
-        self.validate = self._task(validate, cached=False)
-        self.transform = self._task(transform, cached=True, spark=spark)
-        self.train = self._task(train, cached=True)
-        self.evaluate = self._task(evaluate, cached=False)
-        self.refit = self._task(refit, cached=False)
-        self.register = self._task(register, cached=False)
-        self.deploy = self._task(deploy, cached=False)
-        self.serve = self._task(serve, cached=False)
-        self.load = self._task(load, cached=False, sources=True)
-        self.report = self._task(report, cached=False)
+        self.extract = self._task(extract, sources=True)
+        self.validate = self._task(validate)
+        self.transform = self._task(transform, spark=spark)
+        self.train = self._task(train)
+        self.evaluate = self._task(evaluate)
+        self.refit = self._task(refit)
+        self.register = self._task(register)
+        self.deploy = self._task(deploy)
+        self.serve = self._task(serve)
+        self.load = self._task(load, sources=True)
+        self.report = self._task(report)
 
-    def _task(self, component: Any, *, cached: bool, sources: bool = False, spark: Spark | None = None) -> Callable[..., dsl.PipelineTask]:
+    def _task(self, component: Any, *, sources: bool = False, spark: Spark | None = None) -> Callable[..., dsl.PipelineTask]:
         """Give every task of a component its settings.
 
         Args:
             component: The component.
-            cached: Whether its result depends on its inputs alone.
             sources: Whether it talks to the servers that data come from or go to.
             spark: With which Spark it works.
         """
 
         def task(**inputs: Any) -> dsl.PipelineTask:
             made = component(**inputs)
-            made.set_caching_options(cached and self._caching)
+            made.set_caching_options(False)
+            if not self._caching:
+                made.set_env_variable(SWITCH, "off")
             _limit(made, self._limits.steps[LIMITED_AS.get(component.name, component.name)])
             _harden(made)
             _equip(made)

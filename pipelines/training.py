@@ -13,7 +13,7 @@ def training(usecase: UseCase, *, caching: bool = True) -> Any:
 
     Args:
         usecase: The use case. Its text is the default of the pipeline's only parameter.
-        caching: Whether Kubeflow may reuse what a step gave for the same inputs.
+        caching: Whether steps may take their outputs from the cache.
     """
     steps = Steps(usecase.limits, usecase.spark, caching=caching)
 

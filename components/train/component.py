@@ -9,6 +9,8 @@ from components.step import step
 def train(config: str, table: dsl.Input[dsl.Dataset], model: dsl.Output[dsl.Model], trials: dsl.Output[dsl.HTML]) -> float:
     """Fit the candidate models, keep the best on the validation rows, and fit it on the rows that `train.refit` says.
 
+    The same table, code and config have the same result, which then comes from the cache.
+
     Args:
         config: The use case, as YAML text.
         table: Parquet, one row an example, with a `split` column.
@@ -18,11 +20,19 @@ def train(config: str, table: dsl.Input[dsl.Dataset], model: dsl.Output[dsl.Mode
     Returns:
         Score of the best trial on the validation rows, in the use case's metric.
     """
-    from components.train.fit import fit
+    from core.step_cache import cached, fingerprint
     from core.tracking import record
 
     with record("train", config) as run:
-        value = fit(run, table.path, model.path, trials.path)
+        key = fingerprint(run, table=table.metadata.get("fingerprint"))
+        outputs = {"model": model.path, "trials": trials.path}
+
+        def work() -> float:
+            from components.train.fit import fit
+
+            return fit(run, table.path, model.path, trials.path)
+
+        value = cached(run, key, outputs, work)
         model.metadata["candidate"] = run.parameters["candidate"]
         model.metadata["seen"] = "train+validation"  # fitted on the one at least, chosen by the other
         return value

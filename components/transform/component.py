@@ -7,15 +7,23 @@ from components.step import step
 
 @step
 def transform(config: str, raw: dsl.Input[dsl.Dataset], table: dsl.Output[dsl.Dataset]) -> None:
-    """Make the one table that the model learns from.
+    """Compute the one table that the model learns from, or take it from the cache.
 
     Args:
         config: The use case, as YAML text.
         raw: A folder with `<source>.parquet` for each source.
-        table: Parquet, one row an example, with a `split` column; its metadata hold the rows and columns.
+        table: Parquet, one row an example, with a `split` column; its metadata have the rows, columns and fingerprint.
     """
-    from components.transform.table import transform
+    from core.step_cache import cached, fingerprint
     from core.tracking import record
 
     with record("transform", config) as run:
-        table.metadata.update(transform(run, raw.path, table.path, raw.uri))
+        key = fingerprint(run, raw=raw.metadata.get("sha256"))
+
+        def work() -> dict[str, int]:
+            from components.transform.table import transform
+
+            return transform(run, raw.path, table.path, raw.uri)
+
+        counts = cached(run, key, {"table": table.path}, work)
+        table.metadata.update(counts | {"fingerprint": key})

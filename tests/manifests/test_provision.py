@@ -69,7 +69,7 @@ def test_it_may_run_again_with_the_same_end(server: str, users: Path) -> None:
     assert {bucket for bucket in BUCKETS if root.get_bucket_versioning(bucket).status == "Enabled"} == {"data", "models"}
     rules = root.get_bucket_lifecycle("pipelines")
     assert rules
-    assert [rule.rule_id for rule in rules.rules] == ["artifacts-180-days", "spark-1-days"]
+    assert [rule.rule_id for rule in rules.rules] == ["artifacts-180-days", "cache-30-days", "spark-1-days"]
     predictions = root.get_bucket_lifecycle("predictions")
     assert predictions
     assert [(rule.rule_id, rule.expiration and rule.expiration.days) for rule in predictions.rules] == [("predictions-180-days", 180)]

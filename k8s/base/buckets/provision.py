@@ -21,7 +21,7 @@ from minio.versioningconfig import VersioningConfig
 VERSIONED = {"data": True, "pipelines": False, "mlflow": False, "models": True, "predictions": False}
 REPLACED_DAYS = 30  # how long a version of an object stays that was overwritten or deleted
 EXPIRING = {  # what goes by itself: its name, its prefix, and after how many days
-    "pipelines": (("artifacts", "", 180), ("spark", "spark/", 1)),  # Spark removes its own files, but where it is killed
+    "pipelines": (("artifacts", "", 180), ("cache", "cache/", 30), ("spark", "spark/", 1)),  # Spark removes its own files, but where it is killed
     "predictions": (("predictions", "", 180),),
 }
 PATIENCE, PAUSE = 180, 2  # seconds
