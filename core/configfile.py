@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from core.codecheck import code_problems
 from core.config import Serving, UseCase
 from core.configcheck import Problem, check, check_draft, check_serving
 from core.configtext import parameter, read, refusal, terminated
@@ -33,6 +32,8 @@ def load(name: str, overrides: Iterable[str] = ()) -> UseCase:
     Raises:
         UserError: One line for each problem: file, line, what is wrong, what to do.
     """
+    from core.codecheck import code_problems  # with ibis and scikit-learn, which `load_serving` does not need
+
     written, overrides = _written(name), list(overrides)
     text = read(written, _relative(_path(name)))
     text.override(overrides)
