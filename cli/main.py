@@ -13,7 +13,6 @@ from cli.options import Image, NoCache, Overrides, RegisterAnyway, Usecase, ever
 from cli.platform import app as platform_app
 from core.cluster import ACCOUNT
 from core.errors import UserError
-from core.storage import ARTIFACTS
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -76,7 +75,9 @@ def submit(
         str | None,
         typer.Option(envvar="KFP_LOGIN_AS", help="Log in with a token for this ServiceAccount (default-editor), made with kubectl's credentials."),
     ] = None,
-    pipeline_root: Annotated[str, typer.Option(envvar="KFP_PIPELINE_ROOT", help="Where Kubeflow stores the run's artifacts.")] = ARTIFACTS,
+    pipeline_root: Annotated[
+        str | None, typer.Option(envvar="KFP_PIPELINE_ROOT", help="Where Kubeflow stores the run's artifacts; s3://pipelines/kfp if not set.")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Follow the steps to the run's end.")] = False,
     no_cache: NoCache = False,
     job: Annotated[bool, typer.Option("--job", help="Run it inside one Job of kubectl's cluster instead, and follow it: without Kubeflow.")] = False,

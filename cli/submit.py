@@ -12,7 +12,6 @@ from rich.console import Console
 
 from cli.revision import commit_page, revision, user
 from core.errors import UserError, shown
-from core.storage import ARTIFACTS
 
 if TYPE_CHECKING:
     from core.config import UseCase
@@ -30,14 +29,14 @@ class Target:
         namespace: Namespace of the run where Kubeflow is multi-user.
         service_account: ServiceAccount of the run's pods.
         login_as: ServiceAccount for which a token is made with kubectl's credentials.
-        pipeline_root: Where artifacts are stored.
+        pipeline_root: Where artifacts are stored; where our steps look for them if None.
     """
 
     host: str | None
     namespace: str | None
     service_account: str
     login_as: str | None
-    pipeline_root: str = ARTIFACTS
+    pipeline_root: str | None = None
 
 
 def submit(name: str, overrides: list[str], image: str | None, target: Target, *, wait: bool = False, caching: bool = True) -> None:
@@ -63,6 +62,9 @@ def submit(name: str, overrides: list[str], image: str | None, target: Target, *
     from pipelines.images import use_image
 
     image = use_image(image or f"{REPOSITORY}:{commit}")
+    from core.storage import ARTIFACTS
+
+    root = target.pipeline_root or ARTIFACTS
     with tempfile.TemporaryDirectory() as folder:
         config, description, package = _package(name, overrides, image, Path(folder), caching=caching, compiled_is_current=is_clean)
         from pipelines.kubeflow import connect
@@ -80,14 +82,14 @@ def submit(name: str, overrides: list[str], image: str | None, target: Target, *
             pipeline_description=description,
             version_description=_description(commit, image, []),
             service_account=target.service_account,
-            pipeline_root=target.pipeline_root,
+            pipeline_root=root,
         )
         submitted = send(kubeflow, submission)
         print(f"submitted {name} as run {submitted.run_id}\n{submitted.link}", flush=True)
         if wait:
             from cli.follow import follow
 
-            follow(kubeflow, submitted, package, Console(file=sys.stdout, highlight=False), pipeline_root=target.pipeline_root)
+            follow(kubeflow, submitted, package, Console(file=sys.stdout, highlight=False), pipeline_root=root)
 
 
 def _package(name: str, overrides: list[str], image: str, folder: Path, *, caching: bool, compiled_is_current: bool) -> tuple[str, str, Path]:
