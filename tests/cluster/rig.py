@@ -54,6 +54,11 @@ class Cluster:
     environment: Mapping[str, str] = field(repr=False)
     rig: Path | None
 
+    @property
+    def path(self) -> str:
+        """A PATH with this kubectl before all others."""
+        return f"{Path(self.kubectl_command).parent}{os.pathsep}{self.environment['PATH']}"
+
     def kubectl(self, *arguments: str, stdin: str | bytes | None = None, check: bool = True, seconds: float = 180) -> Ended:
         """Run kubectl to its end; a refusal fails the test unless `check` is False."""
         data = stdin.encode() if isinstance(stdin, str) else stdin
