@@ -18,7 +18,9 @@ SECONDS = 20.0  # that a server may be silent before the first call
 START_SECONDS = 300.0  # that the laptop's server may take to start beside the first steps, as long as its process lives
 AWAY = (502, 503, 504)
 FULL = ("database or disk is full", "No space left on device")  # in the words of SQLite and PostgreSQL
-FALLBACK = "MLOPS_MLFLOW_URI"  # of Kubeflow's steps, where KFP's own plugin may set MLFLOW_TRACKING_URI and a second definition would be refused
+FALLBACK = "MLOPS_MLFLOW_URI"  # of Kubeflow's steps: KFP's MLflow plugin may set MLFLOW_TRACKING_URI, and a second definition makes a pod invalid
+if os.environ.get(FALLBACK):  # for `import mlflow`, too
+    os.environ.setdefault("MLFLOW_TRACKING_URI", os.environ[FALLBACK])
 SERVER = "MLOPS_MLFLOW_SERVER"  # the laptop's server: its address, and pid and creation time of its process
 
 
@@ -75,7 +77,7 @@ def uri() -> str:
     Raises:
         UserError: It is not set, or is no HTTP address.
     """
-    address = os.environ.get("MLFLOW_TRACKING_URI") or os.environ.get(FALLBACK, "")
+    address = os.environ.get("MLFLOW_TRACKING_URI", "")
     if not address.startswith(("http://", "https://")):
         raise UserError(
             "the MLflow server is not configured: set MLFLOW_TRACKING_URI to its http address (`mlops platform env` prints the local one)"

@@ -85,7 +85,7 @@ def follow(
             next_look = time.monotonic() + WORKFLOW_SECONDS
             watch.messages = {node.step: node.message for node in nodes if not node.is_waiting}
             for node in nodes:
-                if (line := f"{node.step}: {node.message}") not in told and not has_ended:
+                if node.is_waiting and (line := f"{node.step}: {node.message}") not in told and not has_ended:
                     told.add(line)
                     waiting(line)
         watch.look((run.run_details.task_details if run.run_details else None) or [])

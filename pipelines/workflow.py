@@ -65,7 +65,8 @@ class Workflow:
         """Name the step of a pod: its node is called `executor`, and the group around it is called as the step."""
         inner: dict[str, Any] | None = node
         while inner:
-            if inner.get("displayName") in self._steps:
-                return str(inner["displayName"])
+            name = str(inner.get("displayName", "")).partition("(")[0]
+            if name in self._steps:
+                return name
             inner = nodes.get(inner.get("boundaryID", ""))
         return str(node.get("displayName", "")).partition("(")[0]

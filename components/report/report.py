@@ -41,7 +41,7 @@ def report(config: str, failed: bool, path: str) -> None:
     try:
         steps = collect(usecase)
         failed = failed or not succeeded(usecase, steps)
-        page = write(usecase, steps, outcome(steps, failed), failed, _plots(steps), _about())
+        page = write(usecase, steps, outcome(usecase, steps, failed), failed, _plots(steps), _about())
         Path(path).write_text(page, encoding="utf-8")
         _close(usecase, page, failed, steps)
     except (UserError, mlflow_api.NotFound) as error:
@@ -71,7 +71,7 @@ def succeeded(usecase: UseCase, steps: list[Step]) -> bool:
     return last and len(ended) == len(steps) and all(step.status != "FAILED" for step in steps)
 
 
-def outcome(steps: list[Step], failed: bool) -> str:
+def outcome(usecase: UseCase, steps: list[Step], failed: bool) -> str:
     """Say in one sentence what the run came to."""
     known = {step.name: step for step in steps}
     broken = next((step for step in steps if step.status == "FAILED"), None)
@@ -79,13 +79,21 @@ def outcome(steps: list[Step], failed: bool) -> str:
         return f"{broken.name} failed: {broken.tags.get('error', 'it left no word why')}"
     killed = next((step.name for step in steps if step.status == "KILLED"), None)
     if killed:
-        limits = f"limits.steps.{LIMITED_AS.get(killed, killed)}"
-        return f"{killed} was killed, perhaps for want of memory: raise {limits}.memory, or look into its log and its pod's events"
+        return f"{killed} was killed: {_memory(usecase, killed)}"
     if failed:
-        return f"{_silent(steps)} was killed or could not start: it left no word why; its log may tell"
+        silent = _silent(steps)
+        return f"{silent} was killed or could not start: {_memory(usecase, silent)}"
     reason = known["evaluate"].tags.get("reason", "") if "evaluate" in known else "the run did not come to a verdict"
     served = known.get("deploy") or known.get("serve")
     return f"{reason}; {served.tags.get('summary', '')}" if served else reason
+
+
+def _memory(usecase: UseCase, step: str) -> str:
+    """Say what to do about a step that was killed: mostly it is the memory."""
+    name = LIMITED_AS.get(step, step)
+    limits = next((limits for key, limits in usecase.limits.steps.items() if key == name), None)
+    memory = f"if it needs more than its limit of {limits.memory}, raise limits.steps.{name}.memory, else " if limits else ""
+    return f"{memory}look at its log and its pod's events"
 
 
 def _silent(steps: list[Step]) -> str:
@@ -111,7 +119,7 @@ def _conclude(usecase: UseCase, steps: list[Step], failed: bool) -> None:
     known = {step.name: step for step in steps}
     served = known.get("deploy") or known.get("serve")
     lines = {
-        "verdict": outcome(steps, failed),
+        "verdict": outcome(usecase, steps, failed),
         "server": served.tags.get("address", "") if served else "",
         "MLflow": tracking.page(usecase),
         "report": "report.html on the run's page in MLflow",
@@ -131,7 +139,7 @@ def _close(usecase: UseCase, page: str, failed: bool, steps: list[Step]) -> None
     tracking.end_killed(usecase)
     data = next((step.tags["data.sha256"] for step in steps if "data.sha256" in step.tags), "unknown")
     headline = {name: value for step in steps for name, value in step.metrics.items() if name.startswith(("test.", "validation."))}
-    tracking.publish(run, {}, headline, {"outcome": outcome(steps, failed), "data.sha256": data})
+    tracking.publish(run, {}, headline, {"outcome": outcome(usecase, steps, failed), "data.sha256": data})
     if not tracking.is_joined():
         tracking.end(run, "FAILED" if failed else "FINISHED")
     mlflow_api.put_artifact(tracking.get(run)["info"]["artifact_uri"], "report.html", page.encode())  # last: it needs S3, too
