@@ -1,11 +1,13 @@
 """`mlops submit --wait`: the steps of a run on Kubeflow, on the same display as those of a local run."""
 
+import re
 import sys
 from pathlib import Path
 
 import typer
 from rich.console import Console
 
+from core.cluster import NO_IMAGE
 from core.errors import UserError, shown
 from local.display import Display, tail
 from local.runner import Step, conclusion, last_words
@@ -40,9 +42,14 @@ def follow(kubeflow: Kubeflow, submitted: Submitted, package: Path, console: Con
         steps.append(logs.step(end))
         display.ended(steps[-1])
 
-    def waiting(line: str) -> None:
-        display.close()
-        console.print(f"waiting  {shown(line)}", style="yellow", markup=False, soft_wrap=True)
+    def waiting(step: str, message: str) -> None:
+        line = _explained(step, message)
+        if line not in told:
+            told.add(line)
+            display.close()
+            console.print(f"waiting  {shown(line)}", style="yellow", markup=False, soft_wrap=True)
+
+    told = set[str]()
 
     try:
         state, reason = kubeflow_run.follow(kubeflow, submitted, package, started=display.started, ended=ended, waiting=waiting, poll=poll)
@@ -53,6 +60,18 @@ def follow(kubeflow: Kubeflow, submitted: Submitted, package: Path, console: Con
     finally:
         display.close()
     _conclude(steps, state, reason, submitted, console)
+
+
+def _explained(step: str, message: str) -> str:
+    """Say why a pod waits, in the words of a person for what people meet most."""
+    if message.startswith(NO_IMAGE):
+        image = re.search(r'image "([^"]+)"', message)
+        return f"{step}: cannot pull the image{f' {image[1]}' if image else ''}: push it or correct --image, and end this run with Ctrl-C"
+    if "exceeded quota" in message:
+        return f"{step}: the namespace's quota has no room for its pod ({message.rpartition('exceeded quota: ')[2]})"
+    if "violates PodSecurity" in message:
+        return f"{step}: Pod Security refuses its pod ({message.rpartition('is forbidden: ')[2]})"
+    return f"{step}: {message}"
 
 
 def _leave(kubeflow: Kubeflow, submitted: Submitted, console: Console) -> None:
@@ -72,13 +91,13 @@ def _conclude(steps: list[Step], state: str, reason: str, submitted: Submitted, 
             console.print(f"log  {step.log}", markup=False, soft_wrap=True)
     report = next((step.log for step in steps if step.name == REPORT and step.log.exists()), None)
     said = conclusion(report.read_text(encoding="utf-8")) if report else {}
-    verdict = said.pop("verdict", "the run succeeded")
+    verdict = said.pop("verdict", "")
     if state == "SUCCEEDED" and not broken:
-        console.print(f"\n{shown(verdict)}", style="bold", markup=False, soft_wrap=True)
+        console.print(f"\n{shown(verdict or 'the run succeeded')}", style="bold", markup=False, soft_wrap=True)
     for name, value in {**said, "run": submitted.link}.items():
         console.print(f"{name:8}{shown(value)}", markup=False, soft_wrap=True)
     if broken:
-        raise UserError(f"{broken[0].name}: {broken[0].error.splitlines()[0]}")
+        raise UserError(verdict or f"{broken[0].name}: {broken[0].error.splitlines()[0]}")
     if state != "SUCCEEDED":
         raise UserError(f"the run ended as {state}: {reason or f'no step failed, look at {submitted.link}'}")
 
@@ -109,6 +128,9 @@ class _Logs:
         if "OOMKilled" in end.message:
             limit = memory_limit(self._package, end.name)
             return f"it was killed at its memory limit of {limit}: raise limits.steps.{end.name}.memory in config.yaml"
+        if "exit code 137" in end.message:
+            limit = memory_limit(self._package, end.name)
+            return f"its container was killed: if it needs more than its limit of {limit}, raise limits.steps.{end.name}.memory in config.yaml"
         if end.message:
             return f"its pod ended with: {end.message}"
         if summary:

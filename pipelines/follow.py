@@ -49,7 +49,7 @@ def follow(
     *,
     started: Callable[[str], None],
     ended: Callable[[Ended], None],
-    waiting: Callable[[str], None],
+    waiting: Callable[[str, str], None],
     poll: float = 3,
     timeout: float = 86400,
 ) -> tuple[str, str]:
@@ -61,7 +61,7 @@ def follow(
         package: Its compiled YAML.
         started: Is told the name of each step that begins.
         ended: Is told how each step ended.
-        waiting: Is told once why a pod cannot begin.
+        waiting: Is told a step and why its pod does not begin, again and again while that lasts.
         poll: Seconds between two looks.
         timeout: Seconds after which we give up.
 
@@ -74,21 +74,21 @@ def follow(
     names = steps(package)
     workflow = Workflow(kubeflow.namespace or "kubeflow", submitted.run_id, names)
     watch, deadline, looks = _Watch(names, started, ended), time.monotonic() + timeout, 0
-    told, next_look = set[str](), 0.0
+    next_look = 0.0
     runs = RunServiceApi(kubeflow.api)
     while True:
         with kubeflow.errors():
             run = runs.run_service_get_run(submitted.run_id)
         has_ended = run.state in ENDED
-        if has_ended or time.monotonic() >= next_look:
+        tasks = (run.run_details.task_details if run.run_details else None) or []
+        if has_ended or time.monotonic() >= next_look or watch.will_fail(tasks):
             nodes = workflow.nodes()
             next_look = time.monotonic() + WORKFLOW_SECONDS
             watch.messages = {node.step: node.message for node in nodes if not node.is_waiting}
             for node in nodes:
-                if node.is_waiting and (line := f"{node.step}: {node.message}") not in told and not has_ended:
-                    told.add(line)
-                    waiting(line)
-        watch.look((run.run_details.task_details if run.run_details else None) or [])
+                if node.is_waiting and not has_ended:
+                    waiting(node.step, node.message)
+        watch.look(tasks)
         if has_ended:
             looks += 1
             if looks > LATE or not watch.running:
@@ -118,14 +118,21 @@ class _Watch:
     def running(self) -> set[str]:
         return self._begun.keys() - self._told
 
+    def will_fail(self, tasks: list[Any]) -> bool:
+        """Tell whether a step has failed that was not told of yet."""
+        return any(task.state == "FAILED" for name, task in self._newest(tasks).items() if name not in self._told)
+
     def look(self, tasks: list[Any]) -> None:
-        newest = {task.display_name: task for task in sorted(tasks, key=_begin) if task.display_name in self._names and task.state not in NOT_BEGUN}
+        newest = self._newest(tasks)
         for name in newest.keys() - self._begun.keys():
             self._started(name)
         self._begun |= newest
         for name in sorted(self.running & newest.keys(), key=lambda name: _end(newest[name])):
             if newest[name].state in ENDED:
                 self._tell(name, newest[name].state)
+
+    def _newest(self, tasks: list[Any]) -> dict[str, Any]:
+        return {task.display_name: task for task in sorted(tasks, key=_begin) if task.display_name in self._names and task.state not in NOT_BEGUN}
 
     def close(self, state: str) -> None:
         """Tell of what Kubeflow has forgotten to end: as the whole run ended, if that was well."""
