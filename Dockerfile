@@ -27,7 +27,8 @@ FROM ${PYTHON_IMAGE} AS runtime
 RUN cd / && rm -rf usr/lib/python3*/ensurepip usr/local/lib/python3*/ensurepip usr/local/lib/python3*/site-packages/* usr/local/bin/pip* usr/local/bin/wheel \
     usr/lib/python3/dist-packages usr/bin/pip*
 COPY --from=environment /opt/venv /opt/venv
-ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/tmp MLFLOW_DISABLE_TELEMETRY=true
+ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/tmp MLFLOW_DISABLE_TELEMETRY=true \
+    USER=mlops LOGNAME=mlops GIT_PYTHON_REFRESH=quiet
 WORKDIR /app
 CMD ["python", "-m", "serving"]
 LABEL org.opencontainers.image.title="kubeflow-mlops-template" \

@@ -7,6 +7,7 @@ A text that is too long for a parameter travels with the code instead: the param
 import functools
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ LONG = "# too long for a parameter"
 # What kfp, its local runner and Argo Workflows replace or refuse wherever it is in a parameter, comments included.
 PLACEHOLDER = re.compile(r"\{\{\s*(?:\$|=|(?:workflow|inputs|outputs|tasks|steps|pod|node|item|retries)\b)|/kfp-workspace")
 REPLACED = "{} is a placeholder of Kubeflow Pipelines, which would replace it: write it in another way"
+USECASE = "USECASE"  # the variable that names the use case where the parameter is empty
 OVERRIDES = "--- # overrides of this run (--set)\n"
 
 
@@ -64,16 +66,32 @@ def parse(config: str) -> UseCase:
     """Return the use case of a pipeline's parameter.
 
     Args:
-        config: The parameter, as `parameter` makes it.
+        config: The parameter, as `parameter` makes it. An empty one means the file of the image.
 
     Raises:
         UserError: One line for each problem: file, line, what is wrong, what to do.
     """
+    config = config if config.strip() else _of_image()
     text = _whole(config)
     usecase, problems = check(text.document)
     if usecase is None:
         raise refusal(text, problems)
     return usecase.with_text(config)
+
+
+def _of_image() -> str:
+    """Return the config that travels with the code."""
+    name = os.environ.get(USECASE, "")
+    path = FOLDER / name / "config.yaml"
+    if not name or not path.is_file():
+        raise UserError(f"the parameter config is empty, and the image has no usecases/{name or USECASE}/config.yaml: submit the run again")
+    return parameter(name, terminated(path.read_text(encoding="utf-8")))
+
+
+def is_of_image(usecase: UseCase) -> bool:
+    """Tell whether a run's config, its overrides aside, is the one that travels with the code: a recurring run keeps the config it was made with."""
+    path = FOLDER / usecase.name / "config.yaml"
+    return path.is_file() and resolve(usecase.text) == terminated(path.read_text(encoding="utf-8"))
 
 
 def parameter(name: str, text: str, overrides: Iterable[str] = ()) -> str:

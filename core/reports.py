@@ -22,7 +22,10 @@ table { border-collapse: collapse; width: 100%; } th { text-align: left; color: 
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(400px, 100%), 1fr)); gap: 1.2rem; } .plots svg { width: 100%; height: auto; background: #fff; border-radius: 4px; }
 .bar { margin-top: .42rem; background: var(--blue); height: .6rem; border-radius: 2px; min-width: 1px; opacity: .75; }
 code { background: var(--soft); padding: .1rem .3rem; border-radius: 3px; font-size: .88em; overflow-wrap: anywhere; } a { color: var(--blue); } ul { margin: .4rem 0; padding-left: 1.2rem; }
-</style></head><body><h1>{{ title }}</h1>{{ body }}</body></html>
+@media (max-width: 640px) { body { margin: 1rem auto; padding: 0 .8rem; } h1 { font-size: 1.4rem; } .wide { display: none; } }
+</style></head><body><h1>{{ title }}</h1>{{ body }}<script>/* a link inside the page would lead Kubeflow's frame to another page */
+document.addEventListener("click", event => { const link = event.target.closest('a[href^="#"]'); if (!link) return;
+  event.preventDefault(); document.getElementById(decodeURIComponent(link.hash.slice(1)))?.scrollIntoView(); });</script></body></html>
 """
 
 

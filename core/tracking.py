@@ -21,7 +21,7 @@ from typing import Any, Literal
 import psutil
 
 from core.config import LIMITED_AS, STEPS, UseCase
-from core.configtext import parse
+from core.configtext import is_of_image, parse
 from core.errors import UserError, show_traceback, shown
 from core.mlflow_api import TAG_LIMIT, AlreadyExists, NotFound, call, get_artifact, put_artifact, uri
 from core.signals import heed_sigterm, no_orphan
@@ -145,7 +145,7 @@ def parent(usecase: UseCase) -> str:
     if found:
         return str(found[0]["info"]["run_id"])
     tags = identity() | {"kfp.pipeline_run_id": run_id(), "config": usecase.text[:TAG_LIMIT], "seed": str(usecase.train.seed)}
-    tags |= {"mlflow.note.content": usecase.description}
+    tags |= {"mlflow.note.content": usecase.description, "config.source": config_source(usecase)}
     return create(usecase, f"training-{time.strftime('%Y%m%d-%H%M%S')}", tags=tags)
 
 
@@ -233,6 +233,11 @@ def _root(run: str) -> str:
 def identity() -> dict[str, str]:
     """What makes the run repeatable: the code and the image."""
     return {"git.sha": os.environ.get("GIT_SHA", "unknown"), "image": os.environ.get("IMAGE") or "none, this machine's environment"}
+
+
+def config_source(usecase: UseCase) -> str:
+    """Say whether the run's config is the one of its image; overrides are named by the config itself."""
+    return "the image" if is_of_image(usecase) else "the run: it differs from the image's, as that of an older recurring run does"
 
 
 def run_id() -> str:

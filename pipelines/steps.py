@@ -15,7 +15,8 @@ from components.step import IMAGE
 from components.train.component import refit, train
 from components.transform.component import transform
 from components.validate.component import validate
-from core.config import LIMITED_AS, Limits, Spark, Step
+from core.config import LIMITED_AS, Spark, Step, UseCase
+from core.configtext import USECASE
 from core.mlflow_api import FALLBACK
 from core.sources import ENVIRONMENT
 from core.step_cache import SWITCH
@@ -60,11 +61,11 @@ class Steps:
     inside the step (core/retry.py). Kubeflow does run a step again whose pod was evicted or refused: every step may be.
     """
 
-    def __init__(self, limits: Limits, spark: Spark | None, *, caching: bool = True) -> None:
-        self._limits, self._caching = limits, caching
+    def __init__(self, usecase: UseCase, *, caching: bool = True) -> None:
+        self._usecase, self._caching = usecase, caching
         self.extract = self._task(extract, sources=True)
         self.validate = self._task(validate)
-        self.transform = self._task(transform, spark=spark)
+        self.transform = self._task(transform, spark=usecase.spark)
         self.train = self._task(train)
         self.evaluate = self._task(evaluate)
         self.refit = self._task(refit)
@@ -88,9 +89,10 @@ class Steps:
             made.set_caching_options(False)
             if not self._caching:
                 made.set_env_variable(SWITCH, "off")
-            _limit(made, self._limits.steps[LIMITED_AS.get(component.name, component.name)])
+            _limit(made, self._usecase.limits.steps[LIMITED_AS.get(component.name, component.name)])
             _harden(made)
             _equip(made)
+            made.set_env_variable(USECASE, self._usecase.name)
             for label, value in LABELS.items():
                 kubernetes.add_pod_label(made, label, value)
             if sources:

@@ -15,7 +15,7 @@ def training(usecase: UseCase, *, caching: bool = True) -> Any:
         usecase: The use case. Its text is the default of the pipeline's only parameter.
         caching: Whether steps may take their outputs from the cache.
     """
-    steps = Steps(usecase.limits, usecase.spark, caching=caching)
+    steps = Steps(usecase, caching=caching)
 
     @dsl.pipeline(name=f"{usecase.name}-training", description=usecase.description)  # type: ignore[untyped-decorator]
     def pipeline(config: str = usecase.text) -> None:

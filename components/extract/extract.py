@@ -13,7 +13,7 @@ from components.extract import formats
 from components.extract.delivery import Delivery, Request
 from components.extract.sources import fetch
 from core.sources import Kind
-from core.tracking import Run, end_orphans
+from core.tracking import Run, config_source, end_orphans
 
 ORIGIN = "origin.json"  # in MLflow: of each source what was read, and the watermark that counts if the pipeline run succeeds
 
@@ -37,6 +37,7 @@ def extract(run: Run, folder: str) -> dict[str, Any]:
     left: dict[str, Any] = {}
     if run.live:
         end_orphans(run.usecase)
+        print(f"the config is that of {config_source(run.usecase)}", flush=True)
     before = _watermarks(run)
     with _whole(Path(folder)) as ready, tempfile.TemporaryDirectory() as workplace:
         for name, source in run.usecase.sources.items():

@@ -15,10 +15,10 @@ BODY = """
 <section class="{{ "bad" if failed else "good" }}"><b>{{ "The run failed." if failed else "The run succeeded." }}</b> {{ outcome }}</section>
 {% if steps %}
 <h2>Steps</h2>
-<table><tr><th>step</th><th>what came out</th><th class="n">seconds</th><th style="width:16%"></th><th class="n">CPU seconds</th><th class="n">peak memory</th></tr>
-{% for step in steps %}<tr><td>{{ step.name }}</td><td>{{ step.tags.get("summary", "") if step.status == "FINISHED" else "killed" if step.status == "KILLED" else "failed" }}</td>
-<td class="n">{{ "%.1f" | format(step.metrics.get("seconds", 0)) }}</td><td><div class="bar" style="width:{{ (100 * (step.metrics.get("seconds", 0)) / longest) | round }}%"></div></td>
-<td class="n">{{ "%.1f" | format(step.metrics.get("cpu_seconds", 0)) }}</td><td class="n">{{ "%.0f" | format(step.metrics.get("peak_memory_mib", 0)) }} MiB</td></tr>{% endfor %}
+<table><tr><th>step</th><th>what came out</th><th class="n">seconds</th><th class="wide" style="width:16%"></th><th class="n wide">CPU seconds</th><th class="n">peak memory</th></tr>
+{% for step in steps %}<tr><td>{{ step.name }}</td><td>{{ step.tags.get("summary", "") if step.status == "FINISHED" else "killed" if step.status == "KILLED" else "failed: " ~ step.tags.get("error", "no reason was left").splitlines()[0] }}</td>
+<td class="n">{{ "%.1f" | format(step.metrics.get("seconds", 0)) }}</td><td class="wide"><div class="bar" style="width:{{ (100 * (step.metrics.get("seconds", 0)) / longest) | round }}%"></div></td>
+<td class="n wide">{{ "%.1f" | format(step.metrics.get("cpu_seconds", 0)) }}</td><td class="n">{{ "%.0f" | format(step.metrics.get("peak_memory_mib", 0)) }} MiB</td></tr>{% endfor %}
 </table>
 {% endif %}
 {% if models %}

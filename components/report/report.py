@@ -41,12 +41,12 @@ def report(config: str, failed: bool, path: str) -> None:
     try:
         steps = collect(usecase)
         failed = failed or not succeeded(usecase, steps)
-        page = write(usecase, steps, outcome(usecase, steps, failed), failed, _plots(steps), _about())
+        page = write(usecase, steps, outcome(usecase, steps, failed), failed, _plots(steps), _about(usecase))
         Path(path).write_text(page, encoding="utf-8")
         _close(usecase, page, failed, steps)
     except (UserError, mlflow_api.NotFound) as error:
         if not Path(path).exists():
-            Path(path).write_text(write(usecase, [], f"what the steps did is not known: {error}", True, {}, _about()), encoding="utf-8")
+            Path(path).write_text(write(usecase, [], f"what the steps did is not known: {error}", True, {}, _about(usecase)), encoding="utf-8")
         print(f"failed: {error}", flush=True)
         raise SystemExit(1) from error
     _conclude(usecase, steps, failed)
@@ -129,8 +129,12 @@ def _conclude(usecase: UseCase, steps: list[Step], failed: bool) -> None:
             print(f"{name}: {shown(value)}", flush=True)
 
 
-def _about() -> dict[str, str]:
-    return tracking.identity() | {"run": tracking.run_id(), "written": time.strftime("%Y-%m-%d %H:%M:%S %Z")}
+def _about(usecase: UseCase) -> dict[str, str]:
+    return (
+        tracking.identity()
+        | {"config": tracking.config_source(usecase)}
+        | {"run": tracking.run_id(), "written": time.strftime("%Y-%m-%d %H:%M:%S %Z")}
+    )
 
 
 def _close(usecase: UseCase, page: str, failed: bool, steps: list[Step]) -> None:

@@ -142,6 +142,8 @@ def search(usecase: UseCase, learner: Learner, rows: int, publish: Publish) -> l
         started = time.time()
         value, problem = _try(usecase, learner, name, parameters, rows)
         trials.append(Trial(name, parameters, value, time.time() - started, problem))
+        outcome = problem or f"{usecase.title()} {value:.4f}"
+        print(f"trial {len(trials)} of {usecase.train.max_trials}: {name}, {outcome}, {trials[-1].seconds:.1f} s", flush=True)
         publish(
             f"trial-{len(trials)}-{name}", started, {"candidate": name} | parameters, {} if value is None else {f"validation.{usecase.metric}": value}
         )
