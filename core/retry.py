@@ -3,6 +3,7 @@
 Kubeflow itself does not retry a step that fails, so every call to the outside world does it by these rules.
 """
 
+import logging
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +12,7 @@ import urllib3
 
 LONGEST = 10.0  # seconds between two attempts
 FIRST = 0.5
+logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # Retry says it in our words
 
 
 def seconds() -> float:

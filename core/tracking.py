@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import psutil
@@ -23,6 +24,7 @@ import psutil
 from core.config import LIMITED_AS, STEPS, UseCase
 from core.configtext import is_of_image, parse
 from core.errors import UserError, show_traceback, shown
+from core.markdown import escaped
 from core.mlflow_api import TAG_LIMIT, AlreadyExists, NotFound, call, get_artifact, put_artifact, uri
 from core.signals import heed_sigterm, no_orphan
 
@@ -109,7 +111,7 @@ class Run:
 
 
 @contextmanager
-def record(name: str, config: str) -> Iterator[Run]:
+def record(name: str, config: str, summary: str = "") -> Iterator[Run]:
     """Run a step's work, and leave in MLflow and on stdout how it went.
 
     A user's mistake ends the process with exit code 1 and one sentence, without a traceback.
@@ -117,6 +119,7 @@ def record(name: str, config: str) -> Iterator[Run]:
     Args:
         name: The step.
         config: The use case, as YAML text.
+        summary: Path of the step's Markdown artifact, which gets what came out as one line.
     """
     run, alone = None, threading.Event()
     sys.excepthook = show_traceback
@@ -126,6 +129,8 @@ def record(name: str, config: str) -> Iterator[Run]:
         with no_orphan(alone):
             yield run
             run.close("FINISHED")
+        if summary:
+            Path(summary).write_text(escaped(run.summary), encoding="utf-8")
         print(f"done: {shown(run.summary)}", flush=True)
     except BaseException as error:
         sentence = _sentence(error)

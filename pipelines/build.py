@@ -85,4 +85,4 @@ _Blocks.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:y
 
 def shape(usecase: UseCase) -> tuple[Any, ...]:
     """Return the parts of a use case that are part of its YAML, too. All others reach the steps by the run's parameter alone."""
-    return usecase.limits.steps, usecase.load, usecase.spark, usecase.train.refit
+    return usecase.limits.steps, usecase.load, usecase.spark, usecase.train.refit, usecase.evaluate.register_anyway

@@ -1,6 +1,8 @@
 """Into service: servers beside the old ones, proven with the golden rows, then the traffic, then the alias, then the old ones go."""
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from components.deploy.agreement import agreed_champion, is_version
 from components.deploy.deployer import Deployer, S, Served, deployer
@@ -9,6 +11,7 @@ from core import registry
 from core.bundle import Bundle, unpack
 from core.config import Serving
 from core.errors import UserError
+from core.markdown import link
 from core.registry import Version
 from core.storage import read
 from core.tracking import Run
@@ -29,8 +32,8 @@ def deploy(run: Run, version: str) -> str:
         UserError: The server did not start, or answered otherwise than training. What served before serves on.
     """
     challenger = registered(run.usecase.name, version)
-    served: Served = bring_into_service(deployer(run.usecase.name, run.usecase.serving), challenger, challenger.reason)
-    return _noted(run, served)
+    where = deployer(run.usecase.name, run.usecase.serving)
+    return _noted(run, where, bring_into_service(where, challenger, challenger.reason))
 
 
 def serve(run: Run) -> str:
@@ -47,9 +50,23 @@ def serve(run: Run) -> str:
     """
     served = serve_champion(run.usecase.name, run.usecase.serving)
     if served:
-        return _noted(run, served)
+        return _noted(run, deployer(run.usecase.name, run.usecase.serving), served)
     run.summary = "there is no champion, so nothing serves"
     return ""
+
+
+def describe(run: Run, path: str) -> dict[str, str]:
+    """Write the Markdown of the endpoint, and return its metadata: empty if nothing serves.
+
+    Args:
+        run: The step's notes, after `deploy` or `serve`.
+        path: Where the Markdown is written.
+    """
+    address = run.tags.get("address", "")
+    known = {"address": address, "version": run.tags["champion"], "servers": run.tags["servers"]} if address else {}
+    text = f"{link(address, address)} serves version {known['version']} with {known['servers']}" if known else "nothing serves"
+    Path(path).write_text(text, encoding="utf-8")
+    return known
 
 
 def bring_into_service(where: Deployer[S], challenger: Version, reason: str) -> S:
@@ -91,9 +108,9 @@ def registered(name: str, version: str) -> Version:
     return found
 
 
-def _noted(run: Run, served: Served) -> str:
+def _noted(run: Run, where: Deployer[Any], served: Served) -> str:
     """Leave in the step's notes what serves; return its address."""
-    run.tags |= {"address": served.address, "champion": served.version}
+    run.tags |= {"address": served.address, "champion": served.version, "servers": where.count(served)}
     run.summary = f"version {served.version} serves at {served.address}"
     return served.address
 

@@ -113,6 +113,14 @@ def judge(run: Run, table: str, model: str, metrics: str, curves: str, page: str
     return verdict
 
 
+def compared(run: Run, verdict: Verdict) -> dict[str, float]:
+    """Return the scalar metrics that Kubeflow shows: challenger and champion (or dummy) on the same rows, the difference and its interval."""
+    rival = "champion" if verdict.champion else "dummy"
+    figures = {f"challenger.{name}": value for name, value in verdict.metrics.items()}
+    figures |= {f"{rival}.{name}": run.metrics[f"rival.{name}"] for name in verdict.metrics if f"rival.{name}" in run.metrics}
+    return figures | {name: run.metrics[name] for name in ("difference", "difference_low", "difference_high")}
+
+
 def decide(usecase: UseCase, comparison: Comparison, rival: str, *, is_first: bool) -> tuple[bool, str]:
     """Decide, and say why in one sentence.
 

@@ -12,6 +12,7 @@ def load(
     validation: dsl.Input[dsl.HTML],
     trials: dsl.Input[dsl.HTML],
     evaluation: dsl.Input[dsl.HTML],
+    summary: dsl.Output[dsl.Markdown],
 ) -> None:
     """Write what the config names under `load` to its targets, once a run.
 
@@ -21,9 +22,10 @@ def load(
         validation: The page of validate.
         trials: The page of train.
         evaluation: The page of evaluate.
+        summary: What came out, in one line.
     """
     from components.load.load import load
     from core.tracking import record
 
-    with record("load", config) as run:
+    with record("load", config, summary.path) as run:
         load(run, table.path, {"validation": validation.path, "trials": trials.path, "evaluation": evaluation.path})

@@ -10,7 +10,7 @@ from typing import Any
 from components.register.card import write
 from components.register.engine import choose
 from components.register.typical import typical
-from core import registry
+from core import mlflow_api, registry
 from core.bundle import Bundle, Golden, Input, Manifest, Output, differences, digest, dump_model, frame, load_model, pack, plain, unpack
 from core.classes import note, positive
 from core.codecheck import EXTRAS
@@ -20,6 +20,7 @@ from core.engines import OnnxEngine, ScikitLearnEngine, load_engine
 from core.errors import UserError
 from core.examples import examples
 from core.fitted import write_fitted
+from core.markdown import escaped, link
 from core.sources import Files
 from core.storage import write as store
 from core.tables import inputs
@@ -66,10 +67,25 @@ def register(run: Run, table: str, model: str, golden: str, judged_against: str,
     registry.tag(made, made.tags | {"kfp.pipeline_run_id": run_id(), "engine": engine} | found | identity() | about)
     registry.describe(made, write(usecase, made, before, chosen.sentence, about.get("positive_class", "")))
     registry.set_alias(usecase.name, "challenger", number)
-    run.tags |= {"version": number, "digest": digest(data)}
+    run.tags |= {"version": number, "digest": digest(data), "engine": engine} | {key: found[key] for key in ("data.sha256",) if key in found}
     run.metrics |= {"served_form_mib": len(data) / 2**20} | ({} if chosen.error is None else {"served_form_error": chosen.error})
     run.summary = f"version {number}, {len(data) / 1e3:,.0f} kB, {TITLES[engine]}, {len(expected.rows)} golden rows repeated"
     return number
+
+
+def describe(run: Run, path: str) -> dict[str, str]:
+    """Write the Markdown of the registered version, and return its metadata.
+
+    Args:
+        run: The step's notes, after `register`.
+        path: Where the Markdown is written.
+    """
+    name, version = run.usecase.name, run.tags["version"]
+    page = f"{mlflow_api.uri()}/#/models/{name}/versions/{version}"
+    known = {"version": version, "digest": run.tags["digest"], "engine": run.tags["engine"], "data_sha256": run.tags.get("data.sha256", "")}
+    lines = [f"{link(f'{name} version {version}', page)} in MLflow", *(f"- {escaped(key)}: `{value}`" for key, value in known.items() if value)]
+    Path(path).write_text("\n".join(lines), encoding="utf-8")
+    return known | {"mlflow": page}
 
 
 def served_form(usecase: UseCase, pipeline: Any, golden: Golden) -> Bundle:

@@ -6,14 +6,14 @@ from components.step import step
 
 
 @step
-def report(config: str, status: dsl.PipelineTaskFinalStatus, page: dsl.Output[dsl.HTML]) -> None:
+def report(config: str, status: dsl.PipelineTaskFinalStatus, run_report: dsl.Output[dsl.HTML]) -> None:
     """Write the run's report and end its MLflow run, even if a step failed.
 
     Args:
         config: The use case, as YAML text.
         status: How the run ended. RUNNING is no verdict (a closed gate, a pod that was killed whole): MLflow then tells.
-        page: The report.
+        run_report: The report.
     """
     from components.report.report import report
 
-    report(config, status.state == "FAILED", page.path)
+    report(config, status.state == "FAILED", run_report.path)

@@ -27,7 +27,6 @@ from tests.contract.compiling import compile_wine, in_a_thread
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("cli", "components", "core", "local", "pipelines", "serving", "usecases")
-FROM_OUTSIDE = {"extract", "validate", "evaluate", "register", "deploy", "serve", "report"}  # they read or change the world beyond their inputs
 EXECUTORS = [pytest.param(name, f"exec-{step}", id=f"{name}-{step}") for name in names() for step in sorted(set(STEPS) - {"load"})]
 DIGEST = "registry.example/mlops@sha256:" + 64 * "0"
 
@@ -232,16 +231,15 @@ def test_every_setting_that_the_deployment_reads_reaches_the_step() -> None:
 
 
 @pytest.mark.parametrize("name", names())
-def test_what_reads_or_changes_the_world_outside_is_never_taken_from_the_cache(name: str) -> None:
-    cached = {task for _, task, body in tasks(compiled(name)[0]) if body.get("cachingOptions", {}).get("enableCache")}
-
-    assert cached == set(STEPS) - FROM_OUTSIDE - {"load"}
+def test_kubeflows_own_cache_is_off(name: str) -> None:
+    assert not [task for _, task, body in tasks(compiled(name)[0]) if body.get("cachingOptions", {}).get("enableCache")]
 
 
-def test_without_caching_no_task_of_any_group_may_be_taken_from_the_cache(tmp_path: Path) -> None:
+def test_without_caching_every_step_does_its_work(tmp_path: Path) -> None:
     compile_wine(tmp_path, caching=False)
 
-    assert {task for _, task, body in tasks(compiled("wine", tmp_path)[0]) if body.get("cachingOptions", {}).get("enableCache")} == set()
+    executors = compiled("wine", tmp_path)[0]["deploymentSpec"]["executors"].values()
+    assert all({"name": "MLOPS_CACHE", "value": "off"} in executor["container"]["env"] for executor in executors)
 
 
 @pytest.mark.parametrize("name", names())
@@ -278,7 +276,25 @@ def test_a_run_ends_with_the_new_version_or_the_champion_in_service(name: str) -
         if "condition" not in step
     }
 
-    assert gates == {(" != 'drop'", "register"), (" == 'deploy'", "deploy"), (" != 'deploy'", "serve")}
+    assert gates == {(" == 'deploy'", "register"), (" == 'deploy'", "deploy"), (" != 'deploy'", "serve")}
+
+
+def test_challenger_that_is_registered_anyway_is_promoted_only_if_it_is_better(tmp_path: Path) -> None:
+    pipeline, _ = compiled("wine", compile_wine(tmp_path, "evaluate.register_anyway=true").parent)
+
+    conditions = {
+        tuple(step for step in pipeline["components"][task["componentRef"]["name"]]["dag"]["tasks"] if "condition" not in step): (
+            task["taskInfo"]["name"],
+            task["triggerPolicy"]["condition"].partition("Output']")[2],
+        )
+        for _, _, task in tasks(pipeline)
+        if "condition" in task.get("triggerPolicy", {})
+    }
+    assert conditions == {
+        ("register",): ("register", " != 'drop'"),
+        ("deploy",): ("promote", " == 'deploy'"),
+        ("serve",): ("keep champion", " != 'deploy'"),
+    }
 
 
 @pytest.mark.parametrize("name", names())

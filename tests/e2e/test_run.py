@@ -17,14 +17,14 @@ from tests.e2e.command import LINE, ORDER, Ended, ask, below, forget, mlflow_run
 SLOW = pytest.mark.slow  # regression, an override and a failed run: half a minute more
 pytestmark = pytest.mark.xdist_group("run")  # the other worker need not wait for these runs
 OUTPUTS = {
-    "extract": {"tables"},
-    "validate": {"page"},
-    "transform": {"table"},
-    "train": {"model", "trials"},
-    "evaluate": {"metrics", "curves", "page", "golden"},
-    "register": set(),
-    "deploy": set(),
-    "report": {"page"},
+    "extract": {"tables", "summary"},
+    "validate": {"data_report", "summary"},
+    "transform": {"table", "summary"},
+    "train": {"model", "trials", "summary"},
+    "evaluate": {"metrics", "curves", "evaluation", "golden", "summary"},
+    "register": {"registered_model", "summary"},
+    "deploy": {"endpoint", "summary"},
+    "report": {"run_report"},
 }
 
 

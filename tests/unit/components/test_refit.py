@@ -65,10 +65,11 @@ def test_a_model_says_which_splits_it_has_seen(platform: Platform, run_id: str, 
     judged, last = (dsl.Model(uri=str(tmp_path / name)) for name in ("judged", "last"))
     rows, golden = (dsl.Dataset(uri=str(tmp_path / name)) for name in ("rows", "golden"))
 
-    component.train.python_func(config, table, judged, dsl.HTML(uri=str(tmp_path / "trials.html")))
+    line = dsl.Markdown(uri=str(tmp_path / "line.md"))
+    component.train.python_func(config, table, judged, dsl.HTML(uri=str(tmp_path / "trials.html")), line)
     chosen = choose(parse(config), examples(table.path, parse(config), "test")[0], load_model(Path(judged.path).read_bytes()))
     Path(rows.path).write_text(json.dumps(asdict(chosen)))
-    component.refit.python_func(config, table, judged, rows, last, golden)
+    component.refit.python_func(config, table, judged, rows, last, golden, line)
 
     assert (judged.metadata["seen"], last.metadata["seen"]) == ("train+validation", "all")
 
