@@ -23,9 +23,9 @@ table { border-collapse: collapse; width: 100%; } th { text-align: left; color: 
 .bar { margin-top: .42rem; background: var(--blue); height: .6rem; border-radius: 2px; min-width: 1px; opacity: .75; }
 code { background: var(--soft); padding: .1rem .3rem; border-radius: 3px; font-size: .88em; overflow-wrap: anywhere; } a { color: var(--blue); } ul { margin: .4rem 0; padding-left: 1.2rem; }
 @media (max-width: 640px) { body { margin: 1rem auto; padding: 0 .8rem; } h1 { font-size: 1.4rem; } .wide { display: none; } }
-</style></head><body><h1>{{ title }}</h1>{{ body }}<script>/* a link inside the page would lead Kubeflow's frame to another page */
+</style></head><body><h1>{{ title }}</h1>{{ body }}{% if inside %}<script>/* a link inside the page would lead Kubeflow's frame to another page */
 document.addEventListener("click", event => { const link = event.target.closest('a[href^="#"]'); if (!link) return;
-  event.preventDefault(); document.getElementById(decodeURIComponent(link.hash.slice(1)))?.scrollIntoView(); });</script></body></html>
+  event.preventDefault(); document.getElementById(decodeURIComponent(link.hash.slice(1)))?.scrollIntoView(); });</script>{% endif %}</body></html>
 """
 
 
@@ -39,7 +39,8 @@ def render(title: str, body: str, **values: Any) -> str:
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, finalize=_visible)
     environment.filters["short"] = short
-    return environment.from_string(PAGE).render(title=title, body=Markup(environment.from_string(body).render(**values)))  # noqa: S704  (escaped by the inner template)
+    content = Markup(environment.from_string(body).render(**values))  # noqa: S704  (escaped by the inner template)
+    return environment.from_string(PAGE).render(title=title, body=content, inside='<a href="#' in content)
 
 
 def _visible(value: Any) -> Any:

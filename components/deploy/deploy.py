@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from components.deploy.agreement import agreed_champion, is_version
 from components.deploy.deployer import Deployer, S, Served, deployer
@@ -32,8 +31,8 @@ def deploy(run: Run, version: str) -> str:
         UserError: The server did not start, or answered otherwise than training. What served before serves on.
     """
     challenger = registered(run.usecase.name, version)
-    where = deployer(run.usecase.name, run.usecase.serving)
-    return _noted(run, where, bring_into_service(where, challenger, challenger.reason))
+    served: Served = bring_into_service(deployer(run.usecase.name, run.usecase.serving), challenger, challenger.reason)
+    return _noted(run, served)
 
 
 def serve(run: Run) -> str:
@@ -50,7 +49,7 @@ def serve(run: Run) -> str:
     """
     served = serve_champion(run.usecase.name, run.usecase.serving)
     if served:
-        return _noted(run, deployer(run.usecase.name, run.usecase.serving), served)
+        return _noted(run, served)
     run.summary = "there is no champion, so nothing serves"
     return ""
 
@@ -62,11 +61,14 @@ def describe(run: Run, path: str) -> dict[str, str]:
         run: The step's notes, after `deploy` or `serve`.
         path: Where the Markdown is written.
     """
-    address = run.tags.get("address", "")
-    known = {"address": address, "version": run.tags["champion"], "servers": run.tags["servers"]} if address else {}
-    text = f"{link(address, address)} serves version {known['version']} with {known['servers']}" if known else "nothing serves"
-    Path(path).write_text(text, encoding="utf-8")
-    return known
+    where = deployer(run.usecase.name, run.usecase.serving)
+    served: Served | None = where.serving()
+    if served is None:
+        Path(path).write_text("nothing serves", encoding="utf-8")
+        return {}
+    servers = where.count(served)
+    Path(path).write_text(f"{link(served.address, served.address)} serves version {served.version} ({servers})", encoding="utf-8")
+    return {"address": served.address, "version": served.version, "servers": servers}
 
 
 def bring_into_service(where: Deployer[S], challenger: Version, reason: str) -> S:
@@ -108,9 +110,9 @@ def registered(name: str, version: str) -> Version:
     return found
 
 
-def _noted(run: Run, where: Deployer[Any], served: Served) -> str:
+def _noted(run: Run, served: Served) -> str:
     """Leave in the step's notes what serves; return its address."""
-    run.tags |= {"address": served.address, "champion": served.version, "servers": where.count(served)}
+    run.tags |= {"address": served.address, "champion": served.version}
     run.summary = f"version {served.version} serves at {served.address}"
     return served.address
 

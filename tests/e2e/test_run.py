@@ -183,7 +183,12 @@ def test_the_report_says_what_was_decided_what_was_measured_and_what_each_step_c
     assert "The run succeeded." in text
     assert "the challenger becomes the first champion: log loss" in text.lower()
     assert "version 1 serves at http://127.0.0.1:" in text
-    cells = (r"<td>(\w+)</td><td>[^<]+</td>", r"<td class=.n.>(\d+\.\d)</td>.*?", r"<td class=.n.>(\d+\.\d)</td>", r"<td class=.n.>(\d+) MiB</td>")
+    cells = (
+        r"<td>(\w+)</td><td>[^<]+</td>",
+        r"<td class=.n.>(\d+\.\d)</td>.*?",
+        r"<td class=.n wide.>(\d+\.\d)</td>",
+        r"<td class=.n.>(\d+) MiB</td>",
+    )
     rows = re.findall(r"\s*".join(cells), page)
     assert [row[0] for row in rows] == ORDER[:-1]
     assert all(float(seconds) > 0 and float(cpu) > 0 and int(memory) > 30 for _, seconds, cpu, memory in rows)

@@ -370,5 +370,5 @@ def test_what_the_data_hold_cannot_change_the_page(platform: Platform, binary: T
     evaluated(binary.named(), small.written(tmp_path / "table.parquet", data), binary.model, tmp_path)
 
     page = (tmp_path / "page.html").read_text()
-    assert page.count("<script") == 1  # the one of the page itself
+    assert "<script" not in page
     assert "&lt;script&gt;" in page

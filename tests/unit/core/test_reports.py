@@ -17,7 +17,7 @@ def test_what_comes_from_data_is_escaped() -> None:
 
     page = render(evil, '<p title="{{ text }}">{{ text }}</p>', text=evil)
 
-    assert page.count("<script") == 1  # the one of the page itself
+    assert "<script" not in page
     assert page.count("&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt; &amp; &#34;more&#34;") == 4  # title, heading, attribute, paragraph
 
 
