@@ -38,7 +38,8 @@ def main() -> None:
         for rows in sizes:
             _generate(Path(folder, "table.parquet"), rows)
             for name in candidates:
-                found = json.loads(subprocess.check_output([sys.executable, "-m", __spec__.name, folder, name], text=True))
+                printed = subprocess.check_output([sys.executable, "-m", __spec__.name, folder, name], text=True)
+                found = json.loads(printed.splitlines()[-1])
                 print(
                     f"{rows:>11,}  {name:<32}{found['wall']:>8.1f}{found['cpu']:>8.1f}{found['peak']:>9,.0f}{found['expected']:>13,.0f}  "
                     f"{found['value']:.4f}",

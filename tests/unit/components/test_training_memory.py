@@ -225,7 +225,7 @@ def trained_elsewhere(folder: Path, table: str, candidate: dict[str, Any], memor
     command = [sys.executable, "-c", CHILD, json.dumps(small.changed(document, **changes)), table, str(folder), str(virtual)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stderr
-    found: dict[str, Any] = json.loads(ended.stdout)
+    found: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
     return found
 
 
