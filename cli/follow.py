@@ -120,7 +120,7 @@ class _Logs:
             path.write_text(text, encoding="utf-8")
         summary, error = last_words(text)
         if end.state == "SUCCEEDED":
-            return Step(end.name, end.seconds, summary or ("" if text else "taken from the cache"), "", path)
+            return Step(end.name, end.seconds, summary or ("" if text else "its log is not there"), "", path)
         return Step(end.name, end.seconds, "", error or self._without_words(end, summary, path if text else None), path)
 
     def _without_words(self, end: Ended, summary: str, log: Path | None) -> str:
