@@ -230,7 +230,6 @@ def forbidden(message: str) -> Forbidden:
     refused = f"{account.replace(':', '/')} may not {verb} {resource} in namespace {namespace}"
     subject = f"--user={account}" if account == found["user"] else f"--serviceaccount={account}"
     bind = f"`kubectl -n {namespace} create rolebinding deployer-{name} --role=deployer {subject}`"
-    if name != ACCOUNT:
-        return Forbidden(f"{refused}: run as the ServiceAccount {ACCOUNT} (`mlops submit --service-account {ACCOUNT}`), or allow {name}: {bind}")
     rule = f'{{apiGroups: ["{group}"], resources: [{resource}], verbs: [{verb}]}}'
-    return Forbidden(f"{refused}: the Role deployer there lacks {rule}, or is not bound to {name}: apply k8s/overlays/... again, or bind it: {bind}")
+    cure = f"run as the ServiceAccount {ACCOUNT} (`mlops submit --service-account {ACCOUNT}`)" if name != ACCOUNT else "apply k8s/overlays/... again"
+    return Forbidden(f"{refused}: the rule {rule} is missing: {cure}, or bind the Role deployer: {bind}")

@@ -124,7 +124,7 @@ def test_a_deployer_without_rights_learns_which_rule_it_lacks(old: Old) -> None:
 
     assert found.startswith(f"mlops/default may not get leases in namespace {SERVING}: the rule ")
     assert '{apiGroups: ["coordination.k8s.io"], resources: [leases], verbs: [get]}' in found
-    assert "RoleBinding" in found
+    assert "create rolebinding" in found
 
 
 def test_a_stranger_with_the_labels_of_the_release_is_noticed(old: Old) -> None:

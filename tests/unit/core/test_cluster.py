@@ -54,9 +54,9 @@ def test_right_that_another_account_lacks_names_the_account_to_use() -> None:
     error = str(cluster.forbidden(REFUSAL.replace("mlops:pipeline", "mlops:default-editor")))
 
     assert error == (
-        "mlops/default-editor may not patch deployments in namespace mlops-serving: run as the ServiceAccount pipeline "
-        "(`mlops submit --service-account pipeline`), or allow default-editor: `kubectl -n mlops-serving create rolebinding "
-        "deployer-default-editor --role=deployer --serviceaccount=mlops:default-editor`"
+        'mlops/default-editor may not patch deployments in namespace mlops-serving: the rule {apiGroups: ["apps"], resources: [deployments], '
+        "verbs: [patch]} is missing: run as the ServiceAccount pipeline (`mlops submit --service-account pipeline`), or bind the Role deployer: "
+        "`kubectl -n mlops-serving create rolebinding deployer-default-editor --role=deployer --serviceaccount=mlops:default-editor`"
     )
 
 
