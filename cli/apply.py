@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from core.errors import UserError
-from pipelines.package import DEFAULT_IMAGE
+from core.image import REPOSITORY
 
 OVERLAYS = Path(__file__).resolve().parents[1] / "k8s" / "overlays"
 
@@ -45,7 +45,7 @@ def _image(image: str) -> dict[str, str]:
     name, _, digest = image.partition("@")
     head, _, last = name.rpartition("/")
     last, _, tag = last.partition(":")
-    named = {"name": DEFAULT_IMAGE.rpartition(":")[0], "newName": f"{head}/{last}" if head else last}
+    named = {"name": REPOSITORY, "newName": f"{head}/{last}" if head else last}
     return named | ({"digest": digest} if digest else {"newTag": tag})
 
 

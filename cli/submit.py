@@ -12,11 +12,11 @@ from rich.console import Console
 
 from cli.revision import commit_page, revision, user
 from core.errors import UserError, shown
+from core.image import REPOSITORY
 
 if TYPE_CHECKING:
     from core.config import UseCase
 
-REPOSITORY = "localhost/kubeflow-mlops-template"
 TITLE_OVERRIDES = 80  # characters of the overrides in a run's display name
 
 

@@ -5,6 +5,8 @@ import os
 
 from kfp import dsl
 
-IMAGE = os.environ.get("IMAGE") or "localhost/kubeflow-mlops-template:0.1.0"
+from core.image import DEFAULT
+
+IMAGE = os.environ.get("IMAGE") or DEFAULT
 
 step = functools.partial(dsl.component, base_image=IMAGE, install_kfp_package=False)

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import yaml
 
+from core.image import DEFAULT
+
 COMPILED = Path(__file__).resolve().parent / "compiled"
-DEFAULT_IMAGE = "localhost/kubeflow-mlops-template:0.1.0"  # of the checked-in YAML
 
 
 def compiled_for(usecase: str, config: str, image: str) -> tuple[str, str] | None:
@@ -24,6 +25,6 @@ def compiled_for(usecase: str, config: str, image: str) -> tuple[str, str] | Non
         return None
     text = path.read_text(encoding="utf-8")
     specification = next(yaml.load_all(text, yaml.CSafeLoader))
-    if specification["root"]["inputDefinitions"]["parameters"]["config"]["defaultValue"] != config or DEFAULT_IMAGE not in text:
+    if specification["root"]["inputDefinitions"]["parameters"]["config"]["defaultValue"] != config or DEFAULT not in text:
         return None
-    return text.replace(DEFAULT_IMAGE, image), specification["pipelineInfo"].get("description", "")
+    return text.replace(DEFAULT, image), specification["pipelineInfo"].get("description", "")

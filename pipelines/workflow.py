@@ -45,21 +45,21 @@ class Workflow:
     def nodes(self) -> list[Node]:
         """Return the pods that wait or were ended, with Argo's words, the oldest first."""
         nodes = self._nodes()
-        told = [node for node in nodes.values() if node.get("type") == "Pod" and node.get("phase") in WAITING + BROKEN and node.get("message")]
-        told = [node for node in told if not node["message"].startswith(UNTOLD)]
-        told.sort(key=lambda node: node.get("startedAt") or "")
-        return [Node(self._step(nodes, node), node["message"], node["phase"] in WAITING) for node in told]
+        pods = [node for node in nodes.values() if node.get("type") == "Pod" and node.get("phase") in WAITING + BROKEN and node.get("message")]
+        pods = [node for node in pods if not node["message"].startswith(UNTOLD)]
+        pods.sort(key=lambda node: node.get("startedAt") or "")
+        return [Node(self._step(nodes, node), node["message"], node["phase"] in WAITING) for node in pods]
 
     def _nodes(self) -> dict[str, Any]:
         if self._api is None:
             return {}
         try:
-            found = self._api.list_namespaced_custom_object(
+            workflows = self._api.list_namespaced_custom_object(
                 GROUP, VERSION, self._namespace, PLURAL, label_selector=f"{RUN}={self._run}", _request_timeout=TIMEOUT
             )
         except (ApiException, HTTPError, OSError):
             return {}
-        return {key: node for item in found.get("items", []) for key, node in item.get("status", {}).get("nodes", {}).items()}
+        return {key: node for item in workflows.get("items", []) for key, node in item.get("status", {}).get("nodes", {}).items()}
 
     def _step(self, nodes: dict[str, Any], node: dict[str, Any]) -> str:
         """Name the step of a pod: its node is called `executor`, and the group around it is called as the step."""
