@@ -62,9 +62,9 @@ def submit(name: str, overrides: list[str], image: str | None, target: Target, *
     from pipelines.images import use_image
 
     image = use_image(image or f"{REPOSITORY}:{commit}")
-    from core.storage import ARTIFACTS
+    from core.storage import artifacts
 
-    root = target.pipeline_root or ARTIFACTS
+    root = target.pipeline_root or artifacts()
     with tempfile.TemporaryDirectory() as folder:
         config, description, package = _package(name, overrides, image, Path(folder), caching=caching, compiled_is_current=is_clean)
         from pipelines.kubeflow import connect

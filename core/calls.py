@@ -5,7 +5,6 @@ A call of minio-py costs a millisecond of one core; one of obstore a quarter of 
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from minio.error import MinioException, S3Error
 from obstore.exceptions import BaseError, PreconditionError
 from obstore.store import S3Store
 
+from core import s3_connection
 from core.storage import client
 
 if TYPE_CHECKING:
@@ -58,7 +58,13 @@ class Calls:
 
     def __init__(self, bucket: str) -> None:
         self._bucket = bucket
-        self._store = S3Store(bucket, config=_config(), client_options=_client_options(), retry_config={"max_retries": 0})  # but by the caller
+        self._store = S3Store(
+            bucket,
+            config=_config(),
+            client_options=_client_options(),
+            retry_config={"max_retries": 0},  # the caller retries
+            credential_provider=s3_connection.current,
+        )
 
     def write(self, key: str, path: Path) -> None:
         """Put a file in one call: the object is there whole or not at all.
@@ -128,24 +134,19 @@ class Calls:
 
 
 def _config() -> S3Config:
-    found: S3Config = {
-        "endpoint": os.environ["AWS_ENDPOINT_URL_S3"],
-        "access_key_id": os.environ["AWS_ACCESS_KEY_ID"],
-        "secret_access_key": os.environ["AWS_SECRET_ACCESS_KEY"],
-        "region": os.environ.get("AWS_REGION", "us-east-1"),
-    }
-    if "AWS_SESSION_TOKEN" in os.environ:
-        found["session_token"] = os.environ["AWS_SESSION_TOKEN"]
-    return found
+    return {"endpoint": s3_connection.endpoint().geturl(), "region": s3_connection.region()}
 
 
 def _client_options() -> ClientConfig:
-    return {
-        "allow_http": os.environ["AWS_ENDPOINT_URL_S3"].startswith("http://"),
-        "connect_timeout": timedelta(seconds=5),
+    options: ClientConfig = {
+        "allow_http": s3_connection.endpoint().scheme == "http",
+        "connect_timeout": timedelta(seconds=s3_connection.CONNECT_SECONDS),
         "read_timeout": SILENCE,
         "timeout": timedelta(hours=1),
     }
+    if bundle := s3_connection.certificates():
+        options["root_certificate"] = Path(bundle).read_bytes()
+    return options
 
 
 def _part(error: Exception, pattern: str) -> str:

@@ -4,7 +4,7 @@ import json
 from typing import NamedTuple
 
 from core.errors import UserError
-from core.storage import NoSuchObject
+from core.storage import NoSuchObject, root
 from core.storage import read as read_object
 from core.storage import write as write_object
 
@@ -23,7 +23,7 @@ class ChampionRecord(NamedTuple):
 
 def address(name: str) -> str:
     """Return where the record of a use case lies."""
-    return f"s3://models/{name}/champion.json"
+    return f"{root('models')}/{name}/champion.json"
 
 
 def read(name: str) -> ChampionRecord | None:

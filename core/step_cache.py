@@ -21,7 +21,7 @@ from core.tracking import Run
 
 T = TypeVar("T")
 
-ROOT = "s3://pipelines/cache"  # objects below it expire: k8s/base/buckets/provision.py
+FOLDER = "cache"  # below the artifacts' address; its objects expire: k8s/base/buckets/provision.py
 SWITCH = "MLOPS_CACHE"  # `off`: every step does its work
 CODE = ("components", "core")  # what the steps that are cached run, beside the use case's own code
 
@@ -59,7 +59,7 @@ def cached(run: Run, key: str, outputs: Mapping[str, str], work: Callable[[], T]
     """
     if not key or not run.live or os.environ.get(SWITCH) == "off":
         return work()
-    entry = f"{ROOT}/{run.usecase.name}/{run.name}/{key}"
+    entry = f"{storage.root('pipelines')}/{FOLDER}/{run.usecase.name}/{run.name}/{key}"
     try:
         return _restore(run, entry, outputs)  # type: ignore[no-any-return]
     except storage.NoSuchObject:

@@ -6,19 +6,18 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import urllib3
 from minio import Minio
 from minio.error import MinioException, S3Error
 
+from core import s3_connection
 from core.errors import UserError
-from core.retry import Retry
 
 BUCKETS = ("data", "pipelines", "mlflow", "models", "predictions")
-ARTIFACTS = "s3://pipelines/kfp"  # of pipeline runs: defaultPipelineRoot in the ConfigMap kfp-launcher
-ENVIRONMENT = ("AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-FULL = f"make room, such as by deleting artifacts of old runs below {ARTIFACTS}, or have the limit raised"
+LAYOUT = "MLOPS_STORAGE"  # where each kind of objects is stored; a bucket each by default
+LAYOUTS = re.compile(r"s3://[a-z0-9.{}/-]*\{name\}[A-Za-z0-9./-]*")
+FULL = "make room, such as by deleting artifacts of old runs below {artifacts}, or have the limit raised"
 EXPIRED = "the credentials have expired or belong to another server: get new ones (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN)"
 REGION = "the bucket is in another region{region}: set AWS_REGION to it"
 CURES = {
@@ -46,36 +45,53 @@ def split(uri: str) -> tuple[str, str]:
     return bucket, key.lstrip("/")
 
 
+def root(name: str) -> str:
+    """Return the address below which one kind of objects is stored.
+
+    Args:
+        name: One of `BUCKETS`.
+
+    Raises:
+        UserError: MLOPS_STORAGE is no such address.
+    """
+    layout = os.environ.get(LAYOUT) or "s3://{name}"
+    if not LAYOUTS.fullmatch(layout):
+        raise UserError(
+            f"{LAYOUT} is {layout}: write an address with {{name}} in it, such as s3://{{name}}, s3://acme-{{name}} or s3://acme/ml/{{name}}"
+        )
+    return layout.replace("{name}", name)
+
+
+def artifacts() -> str:
+    """Return the address below which Kubeflow and the runners store the artifacts of runs."""
+    return f"{root('pipelines')}/kfp"
+
+
 def client() -> Minio:
     """Connect to the S3 server that the environment names.
 
     Raises:
-        UserError: A variable is missing.
+        UserError: The environment names no server or no credentials.
     """
-    missing = [name for name in ENVIRONMENT if not os.environ.get(name)]
-    if missing:
-        raise UserError(f"object storage is not configured: set {', '.join(missing)} (`mlops platform env` prints the local ones)")
-    try:
-        endpoint = urlsplit(os.environ["AWS_ENDPOINT_URL_S3"])
-    except ValueError as error:
-        raise UserError(f"AWS_ENDPOINT_URL_S3 is no address ({error}): write the server alone, such as https://s3.example.com") from error
-    if "@" in endpoint.netloc:
-        raise UserError("AWS_ENDPOINT_URL_S3 holds a name or password: remove it, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are for that")
-    if endpoint.scheme not in ("http", "https") or not endpoint.hostname or endpoint.path.strip("/"):
-        raise UserError(f"AWS_ENDPOINT_URL_S3 is {endpoint.geturl()}: write the server alone, such as https://s3.example.com")
+    server = s3_connection.endpoint()
+    s3_connection.require_credentials()
     return Minio(
-        endpoint=endpoint.netloc,
-        access_key=os.environ["AWS_ACCESS_KEY_ID"],
-        secret_key=os.environ["AWS_SECRET_ACCESS_KEY"],
-        session_token=os.environ.get("AWS_SESSION_TOKEN"),
-        region=os.environ.get("AWS_REGION", "us-east-1"),
-        secure=endpoint.scheme == "https",
-        http_client=urllib3.PoolManager(
-            timeout=urllib3.Timeout(connect=5, read=60),
-            retries=Retry.of("object storage"),
-            maxsize=16,
-        ),
+        endpoint=server.netloc,
+        credentials=s3_connection.credentials(),
+        region=s3_connection.region(),
+        secure=server.scheme == "https",
+        http_client=s3_connection.pool(),
     )
+
+
+def is_configured() -> bool:
+    """Tell whether the environment names a server and credentials."""
+    try:
+        s3_connection.endpoint()
+        s3_connection.require_credentials()
+    except UserError:
+        return False
+    return True
 
 
 class NoSuchObject(UserError):
@@ -91,12 +107,16 @@ def errors(what: str) -> Iterator[None]:
         kind = NoSuchObject if error.code == "NoSuchKey" else UserError
         raise kind(f"{what}: {_refusal(error, what)}") from error
     except (MinioException, urllib3.exceptions.HTTPError) as error:
-        server = os.environ.get("AWS_ENDPOINT_URL_S3")
-        raise UserError(
-            f"{what}: the S3 server at {server} does not answer: start it (`mlops platform up`) or correct AWS_ENDPOINT_URL_S3"
-        ) from error
+        raise UserError(f"{what}: {_unreachable(error)}") from error
     except ValueError as error:  # minio-py refuses what no server would take
         raise UserError(f"{what} is not the address of an object: write s3://bucket/key") from error
+
+
+def _unreachable(error: Exception) -> str:
+    server = s3_connection.endpoint().geturl()
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return f"the certificate of the S3 server at {server} is not trusted: set AWS_CA_BUNDLE or SSL_CERT_FILE to a file with its CA certificate"
+    return f"the S3 server at {server} does not answer: start it (`mlops platform up`) or correct AWS_ENDPOINT_URL_S3"
 
 
 def _refusal(error: S3Error, what: str) -> str:
@@ -109,6 +129,7 @@ def _refusal(error: S3Error, what: str) -> str:
     endpoint = re.search(r"<Endpoint>([\w.:-]+)</Endpoint>", text)
     return cure.format(
         bucket=error.bucket_name or what,
+        artifacts=artifacts(),
         region=f", {region[1] or region[2]}" if region else "",
         endpoint=f", {endpoint[1]}" if endpoint else "",
     )

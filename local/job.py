@@ -59,7 +59,7 @@ def train(folder: Path, console: Console) -> bool:
     steps = execute(usecase, package, run_id, Path(tempfile.gettempdir(), "run", run_id), console)
     page = {"report": "report.html on the run's page in MLflow"}
     if any(step.error for step in steps):
-        logs = _kept([step for step in steps if step.error], f"{storage.ARTIFACTS}/{package.stem}/{run_id}")
+        logs = _kept([step for step in steps if step.error], f"{storage.artifacts()}/{package.stem}/{run_id}")
         tell_failure(steps, console, time.monotonic() - started, page, lambda step: logs[step.name])
         return False
     tell_success(usecase, console, time.monotonic() - started, page)

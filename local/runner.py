@@ -84,7 +84,7 @@ def run(package: Path, config: str, run_id: str, folder: Path, observer: Observe
     from kfp.local import subprocess_task_handler
 
     folder.mkdir(parents=True)
-    session = _Session(f"{storage.ARTIFACTS}/{package.stem}/{run_id}", folder, observer)
+    session = _Session(f"{storage.artifacts()}/{package.stem}/{run_id}", folder, observer)
     subprocess_task_handler.SubprocessTaskHandler = _handler(session)
     os.environ["KFP_RUN_ID"] = run_id
     # raise_on_error stays off: the exit handler has to run

@@ -1,6 +1,5 @@
 """Follows a run on Kubeflow: its steps as they begin and end, why a pod waits, and the logs."""
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -195,7 +194,7 @@ def pod_log(kubeflow: Kubeflow, submitted: Submitted, pod: str) -> str:
 
 def stored_log(pipeline_root: str, pipeline: str, run_id: str, step: str) -> str:
     """Fetch the log that a step's last attempt left in object storage; empty if there is none or S3 is not configured."""
-    if not all(os.environ.get(variable) for variable in storage.ENVIRONMENT):
+    if not storage.is_configured():
         return ""
     address = f"{pipeline_root}/{pipeline}/{run_id}/{step}/"
     bucket, prefix = storage.split(address)

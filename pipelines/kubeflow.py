@@ -5,7 +5,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
@@ -13,11 +12,12 @@ from urllib.request import getproxies, proxy_bypass
 import urllib3
 from kfp_server_api import ApiClient, ApiException, Configuration
 
+from core.certificates import ca_bundle
 from core.errors import UserError
 from pipelines.login import Login
 
 PORT_FORWARD = "`kubectl -n kubeflow port-forward svc/ml-pipeline-ui 8080:80`, then KFP_ENDPOINT=http://localhost:8080"
-CERTIFICATES = ("KFP_SSL_CA_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")  # a CA bundle; the first that is set
+CERTIFICATE = "KFP_SSL_CA_CERT"  # a CA bundle, before the usual variables
 TIMEOUT = 5.0  # seconds of the first request
 LONGEST = 60  # seconds of any other
 
@@ -94,7 +94,7 @@ def connect(host: str | None, namespace: str | None, login_as: str | None = None
 
 def _client(endpoint: str, login: Login) -> ApiClient:
     settings = Configuration(host=endpoint)
-    settings.ssl_ca_cert = _certificates()
+    settings.ssl_ca_cert = ca_bundle(CERTIFICATE)
     settings.proxy, settings.proxy_headers = _proxy(endpoint)
     settings.retries = urllib3.Retry(total=3, connect=2, read=False, redirect=False, status=False, backoff_factor=0.5)
     if login.token():
@@ -113,16 +113,6 @@ class _Client(ApiClient):  # type: ignore[misc]
 
     def request(self, *arguments: Any, _request_timeout: int | None = None, **options: Any) -> Any:
         return super().request(*arguments, _request_timeout=_request_timeout or LONGEST, **options)
-
-
-def _certificates() -> str | None:
-    """Return the CA bundle that the environment names."""
-    for variable in CERTIFICATES:
-        if path := os.environ.get(variable):
-            if not Path(path).is_file():
-                raise UserError(f"{variable} names {path}, which is no file: correct it, or unset it")
-            return path
-    return None
 
 
 def _proxy(endpoint: str) -> tuple[str | None, dict[str, str] | None]:
@@ -173,7 +163,7 @@ def _why(error: Exception) -> str:
     if isinstance(cause, urllib3.exceptions.ProxyError):
         return "the proxy does not answer or refuses: correct HTTPS_PROXY, or add the host to NO_PROXY"
     if isinstance(cause, urllib3.exceptions.SSLError):
-        cure = f"set {CERTIFICATES[0]} or {CERTIFICATES[1]} to a file with its CA certificate"
+        cure = f"set {CERTIFICATE} or SSL_CERT_FILE to a file with its CA certificate"
         return f"its certificate is not trusted ({_certificate_problem(cause)}): {cure}"
     if isinstance(cause, urllib3.exceptions.NameResolutionError):
         return "the host name is unknown: correct KFP_ENDPOINT"

@@ -18,13 +18,12 @@ from typing import TYPE_CHECKING
 
 from core.bundle import Manifest
 from core.engines import Answers, Columns
-from core.storage import write
+from core.storage import root, write
 from serving.prediction_table import BREATH, SLICE_ROWS, Entry, Kept, keep, parquet
 
 if TYPE_CHECKING:
     from serving.model import Version
 
-FOLDER = "s3://predictions"
 POLL = 0.1  # seconds between two looks at the buffer: a signal from the event loop would cost each request more
 FIRST_PAUSE, LONGEST_PAUSE, LAST_PAUSE = 1.0, 30.0, 0.5  # seconds between attempts to write: at first, in the end, and once the server leaves
 ENTRY_BYTES, NUMBER_BYTES, TEXT_BYTES, CHARACTER_BYTES = 600, 32, 64, 4  # what Python needs for them, rather too much than too little
@@ -67,7 +66,7 @@ class PredictionLog:
 
     def __init__(self, version: Version, manifest: Manifest, sample: float, limits: Limits = Limits()) -> None:
         self._version, self._manifest, self._sample, self._limits = version, manifest, sample, limits
-        self._folder = f"{FOLDER}/{version.name}/version={version.version}"
+        self._folder = f"{root('predictions')}/{version.name}/version={version.version}"
         self._texts = [place for place, item in enumerate(manifest.inputs) if item.datatype == "BYTES"]
         numbers = len(manifest.inputs) - len(self._texts) + len(manifest.classes or ()) + 1
         self._row_size = NUMBER_BYTES * numbers + TEXT_BYTES * len(self._texts)

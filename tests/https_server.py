@@ -68,18 +68,30 @@ class Server:
             thread.join()
 
 
-def secured(socket: Any, folder: Path) -> Any:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests")])
+def write_certificate(folder: Path) -> None:
+    """Write `certificate.pem`, a certificate authority, and `server.pem` and `key.pem`, with which localhost is signed by it."""
     now = datetime.datetime.now(datetime.UTC)
+    authority, own = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    issuer, subject = (x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("tests", "localhost"))
+
+    def signed(name: x509.Name, key: ec.EllipticCurvePrivateKey, *extensions: x509.ExtensionType) -> bytes:
+        builder = x509.CertificateBuilder(issuer, name, key.public_key(), x509.random_serial_number(), now, now + datetime.timedelta(days=2))
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
+        return builder.sign(authority, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
     names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + datetime.timedelta(days=2))
-    certificate = builder.add_extension(names, critical=False).add_extension(x509.BasicConstraints(True, None), critical=True)
-    secret = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "certificate.pem").write_bytes(signed(issuer, authority, x509.BasicConstraints(True, None)))
+    (folder / "server.pem").write_bytes(signed(subject, own, names, x509.BasicConstraints(False, None)))
+    secret = own.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     (folder / "key.pem").write_bytes(secret)
-    (folder / "certificate.pem").write_bytes(certificate.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+
+
+def secured(socket: Any, folder: Path) -> Any:
+    """Return a server's socket behind a certificate of its own, which is written to the folder."""
+    write_certificate(folder)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "certificate.pem", folder / "key.pem")
+    context.load_cert_chain(folder / "server.pem", folder / "key.pem")
     return context.wrap_socket(socket, server_side=True, do_handshake_on_connect=False)
 
 

@@ -22,6 +22,7 @@ from core.examples import examples
 from core.fitted import write_fitted
 from core.markdown import escaped, link
 from core.sources import Files
+from core.storage import root
 from core.storage import write as store
 from core.tables import inputs
 from core.tracking import Run, identity, notes, run_id, steps
@@ -56,7 +57,7 @@ def register(run: Run, table: str, model: str, golden: str, judged_against: str,
     chosen = choose(form, pipeline, examples(table, usecase, "test", most=PROVEN)[0])
     engine, data = chosen.bundle.manifest.engine, pack(chosen.bundle)
     prove(data, expected)
-    uri = f"s3://models/{usecase.name}/{digest(data).removeprefix('sha256:')}.zip"
+    uri = f"{root('models')}/{usecase.name}/{digest(data).removeprefix('sha256:')}.zip"
     store(uri, data, "application/zip")
     known = registry.find(usecase.name, run_id(), digest(data))
     number = known.version if known else _log_model(usecase, pipeline, expected, run)
@@ -130,7 +131,7 @@ def store_fitted(usecase: UseCase, table: str, seen: str) -> str:
         path = Path(folder, "fitted.parquet")
         write_fitted(usecase, table, seen, path)
         data = path.read_bytes()
-    uri = f"s3://models/{usecase.name}/{digest(data).removeprefix('sha256:')}.parquet"
+    uri = f"{root('models')}/{usecase.name}/{digest(data).removeprefix('sha256:')}.parquet"
     store(uri, data)
     return uri
 

@@ -49,7 +49,7 @@ def watch(submitted: Submitted) -> tuple[str, str]:
     """Follow a run; return what was printed, and the error."""
     printed = io.StringIO()
     try:
-        follow(connect(None, None), submitted, PACKAGE, Console(file=printed, highlight=False), pipeline_root=storage.ARTIFACTS, poll=0.01)
+        follow(connect(None, None), submitted, PACKAGE, Console(file=printed, highlight=False), pipeline_root=storage.artifacts(), poll=0.01)
     except UserError as error:
         return printed.getvalue(), str(error)
     return printed.getvalue(), ""
@@ -179,7 +179,7 @@ def test_on_a_terminal_steps_side_by_side_are_shown_together(kubeflow: Kubeflow,
     terminal = io.StringIO()
 
     console = Console(file=terminal, force_terminal=True, width=100, highlight=False)
-    follow(connect(None, None), submitted, PACKAGE, console, pipeline_root=storage.ARTIFACTS, poll=0.01)
+    follow(connect(None, None), submitted, PACKAGE, console, pipeline_root=storage.artifacts(), poll=0.01)
 
     assert "validate" in terminal.getvalue()
     assert "transform" in terminal.getvalue()

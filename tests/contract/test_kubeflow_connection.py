@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from core.certificates import USUAL
 from core.errors import UserError
-from pipelines.kubeflow import CERTIFICATES, connect
+from pipelines.kubeflow import CERTIFICATE, connect
 from tests.contract.kubeflow import Kubeflow
 from tests.https_server import secured
 
@@ -19,14 +20,14 @@ from tests.https_server import secured
 @pytest.fixture
 def certificate(kubeflow: Kubeflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Kubeflow behind a certificate of its own; the path of that."""
-    for variable in CERTIFICATES:
+    for variable in (CERTIFICATE, *USUAL):
         monkeypatch.delenv(variable, raising=False)
     kubeflow.socket = secured(kubeflow.socket, tmp_path)
     monkeypatch.setenv("KFP_ENDPOINT", kubeflow.url.replace("http:", "https:"))
     return str(tmp_path / "certificate.pem")
 
 
-@pytest.mark.parametrize("variable", CERTIFICATES)
+@pytest.mark.parametrize("variable", [CERTIFICATE, *USUAL])
 def test_private_ca_is_trusted_by_each_variable(certificate: str, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     monkeypatch.setenv(variable, certificate)
 
@@ -34,7 +35,7 @@ def test_private_ca_is_trusted_by_each_variable(certificate: str, monkeypatch: p
 
 
 def test_untrusted_certificate_is_named_as_such(certificate: str) -> None:
-    with pytest.raises(UserError, match=r"its certificate is not trusted \(self-signed certificate\): set KFP_SSL_CA_CERT or SSL_CERT_FILE"):
+    with pytest.raises(UserError, match=r"its certificate is not trusted \([^)]+\): set KFP_SSL_CA_CERT or SSL_CERT_FILE"):
         connect(None, None)
 
 
@@ -57,7 +58,10 @@ class Proxy(BaseHTTPRequestHandler):
             ends = {self.connection: upstream, upstream: self.connection}
             while True:
                 for readable in select.select(list(ends), [], [], 5)[0]:
-                    data = readable.recv(65536)
+                    try:
+                        data = readable.recv(65536)
+                    except ConnectionResetError:  # of a client that does not trust the certificate
+                        return
                     if not data:
                         return
                     ends[readable].sendall(data)

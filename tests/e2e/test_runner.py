@@ -16,7 +16,7 @@ from kfp import compiler, dsl
 
 from core import storage
 from core.errors import UserError
-from core.storage import ARTIFACTS
+from core.storage import artifacts
 from local.platform import Platform
 from local.runner import Step, run
 from tests.contract.compiling import in_a_thread
@@ -237,7 +237,7 @@ def test_artifacts_lie_in_s3_as_on_a_cluster_and_their_local_copies_go(tmp_path:
     run(build(tmp_path, three_artifacts), "", run_id, tmp_path / "run", Watcher())
 
     root = f"kfp/three-artifacts/{run_id}/write"
-    found = objects(f"{ARTIFACTS}/three-artifacts/{run_id}")
+    found = objects(f"{artifacts()}/three-artifacts/{run_id}")
     (execution,) = {name.removeprefix(f"{root}/").split("/")[0] for name in found}
     assert found == {f"{root}/{execution}/{name}" for name in ("file", "folder/below/weights", "page", "executor-logs-0")}
     assert storage.read(f"s3://pipelines/{root}/{execution}/folder/below/weights") == b"many"

@@ -107,7 +107,7 @@ def test_cache_can_be_switched_off(step: Step, monkeypatch: pytest.MonkeyPatch) 
 
 def test_damaged_output_is_not_taken(step: Step, capsys: pytest.CaptureFixture[str]) -> None:
     _, run, _ = step.run()
-    storage.write(f"{step_cache.ROOT}/{run.usecase.name}/train/{fingerprint(run, table='data-1')}/model", b"half")
+    storage.write(f"s3://pipelines/cache/{run.usecase.name}/train/{fingerprint(run, table='data-1')}/model", b"half")
 
     assert step.run()[2] == "model of data-1"
     assert step.done == 2

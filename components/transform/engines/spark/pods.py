@@ -79,7 +79,7 @@ def on_s3(raw: dict[str, Path], target: Path, uri: str) -> Iterator[tuple[dict[s
         target: The folder for the files of the one to be made.
         uri: Where on S3 the folder of the raw files lies, too; if it does not, they are put there for as long as the block takes.
     """
-    (bucket, _), scratch = storage.split(storage.ARTIFACTS), f"{SCRATCH}/{secrets.token_hex(8)}"
+    bucket, scratch = storage.split(f"{storage.root('pipelines')}/{SCRATCH}/{secrets.token_hex(8)}")
     place = f"s3://{bucket}/{scratch}"
     try:
         if not uri.startswith("s3://"):
