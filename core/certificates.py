@@ -1,7 +1,10 @@
-"""Certificate authorities of your own."""
+"""What stands between us and a server: certificate authorities and proxies."""
 
+import ipaddress
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from core.errors import UserError
 
@@ -23,3 +26,19 @@ def ca_bundle(*own: str) -> str | None:
                 raise UserError(f"{variable} names {path}, which is no file: correct it, or unset it")
             return path
     return None
+
+
+def proxies(address: str) -> dict[str, str]:
+    """Return the proxy for an address by its scheme, as requests takes it; empty for this machine, a cluster's Services and NO_PROXY."""
+    parts = urlsplit(address)
+    host = parts.hostname or ""
+    inside = host == "localhost" or "." not in host or host.endswith((".svc", ".svc.cluster.local")) or _is_loopback(host)
+    found = "" if inside or proxy_bypass(host) else getproxies().get(parts.scheme) or getproxies().get("all", "")
+    return {parts.scheme: found if "://" in found else f"http://{found}"} if found else {}
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

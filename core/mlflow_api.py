@@ -1,27 +1,20 @@
 """MLflow's public REST API. A step that writes a few numbers need not pay for `import mlflow`, which costs as much as its work."""
 
-import os
 import time
-from functools import cache
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import requests
 from urllib3.exceptions import NewConnectionError
 
-from core import processes, retry, storage
+from core import retry, storage
 from core.errors import UserError
-from core.processes import Process
+from core.mlflow_connection import lives, refused, session, stuck, unreachable, uri, wait
 
 TAG_LIMIT = 5000  # characters of a tag's value that every MLflow store takes
-SECONDS = 20.0  # that a server may be silent before the first call
-START_SECONDS = 300.0  # that the laptop's server may take to start beside the first steps, as long as its process lives
 AWAY = (502, 503, 504)
+LOGIN = (301, 302, 303, 307, 308, 401, 403)  # a redirect leads to a page for people
 FULL = ("database or disk is full", "No space left on device")  # in the words of SQLite and PostgreSQL
-FALLBACK = "MLOPS_MLFLOW_URI"  # of Kubeflow's steps: KFP's MLflow plugin may set MLFLOW_TRACKING_URI, and a second definition makes a pod invalid
-if os.environ.get(FALLBACK):  # for `import mlflow`, too
-    os.environ.setdefault("MLFLOW_TRACKING_URI", os.environ[FALLBACK])
-SERVER = "MLOPS_MLFLOW_SERVER"  # the laptop's server: its address, and pid and creation time of its process
 
 
 class NotFound(Exception):
@@ -71,23 +64,11 @@ def get_artifact(artifact_uri: str, path: str) -> bytes:
     return content
 
 
-def uri() -> str:
-    """Return the address of the tracking server.
-
-    Raises:
-        UserError: It is not set, or is no HTTP address.
-    """
-    address = os.environ.get("MLFLOW_TRACKING_URI", "")
-    if not address.startswith(("http://", "https://")):
-        raise UserError(
-            "the MLflow server is not configured: set MLFLOW_TRACKING_URI to its http address (`mlops platform env` prints the local one)"
-        )
-    return address.rstrip("/")
-
-
 def _send(method: str, path: str, **request: Any) -> requests.Response:
-    _wait(uri())
+    wait(uri())
     answer = _answer(method, path, **request)
+    if answer.status_code in LOGIN:
+        raise refused(answer.status_code, answer.headers.get("Location", ""))
     if answer.ok:
         return answer
     code, message = _refusal(answer)
@@ -96,8 +77,6 @@ def _send(method: str, path: str, **request: Any) -> requests.Response:
         raise NotFound(message)
     if is_missing:  # another program or a proxy answers: that says nothing about what is registered
         raise _no_mlflow(f"does not know {path}")
-    if answer.status_code in (requests.codes.unauthorized, requests.codes.forbidden):
-        raise UserError(f"MLflow at {uri()} refuses access: correct MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD")
     if any(words in answer.text for words in FULL):
         raise UserError(f"the disk of MLflow's database is full ({uri()}): make room there, then run again")
     kind = AlreadyExists if code == "RESOURCE_ALREADY_EXISTS" else UserError
@@ -109,7 +88,7 @@ def _answer(method: str, path: str, **request: Any) -> requests.Response:
     pauses = retry.pauses()
     while True:
         try:
-            answer = _session().request(method, f"{uri()}/{path}", timeout=60, **request)
+            answer = session().request(method, f"{uri()}/{path}", timeout=60, allow_redirects=False, **request)
             if answer.status_code not in AWAY or any(words in answer.text for words in FULL):
                 return answer
             failure: Exception = UserError(f"MLflow at {uri()} cannot answer {path} (HTTP {answer.status_code}): look into its log, then run again")
@@ -120,7 +99,7 @@ def _answer(method: str, path: str, **request: Any) -> requests.Response:
         if pause is None or not (never_arrived or method == "GET"):
             if isinstance(failure, UserError):
                 raise failure
-            raise (_stuck(path) if _lives(uri()) else _unreachable()) from failure
+            raise (stuck(path) if lives(uri()) else unreachable()) from failure
         print(f"MLflow does not answer, trying again in {pause:g} s", flush=True)
         time.sleep(pause)
 
@@ -131,56 +110,6 @@ def _refusal(answer: requests.Response) -> tuple[str, str]:
         return body.get("error_code", ""), body.get("message", answer.text).splitlines()[0][:300]
     except (ValueError, AttributeError, IndexError):
         return "", f"HTTP {answer.status_code}: {answer.text[:300]}"
-
-
-@cache
-def _session() -> requests.Session:
-    session = requests.Session()
-    session.trust_env = False  # no proxy between a step and its server
-    name, password = os.environ.get("MLFLOW_TRACKING_USERNAME"), os.environ.get("MLFLOW_TRACKING_PASSWORD")
-    if name and password:
-        session.auth = (name, password)
-    return session
-
-
-@cache
-def _wait(address: str) -> None:
-    """Wait, once a process, until the server answers."""
-    begun = time.monotonic()
-    while True:
-        if _lives(address):
-            return
-        if time.monotonic() - begun > _longest(address):
-            raise _unreachable()
-        time.sleep(0.1)
-
-
-def _lives(address: str) -> bool:
-    try:
-        return bool(_session().get(f"{address}/health", timeout=5).ok)
-    except requests.RequestException:
-        return False
-
-
-def _longest(address: str) -> float:
-    """Return how many seconds the server may be silent."""
-    own, _, process = os.environ.get(SERVER, "").partition(" ")
-    if own != address:
-        return max(SECONDS, retry.seconds())
-    pid, created = process.split()
-    return START_SECONDS if processes.alive(Process("MLflow", int(pid), float(created), "")) else 0.0
-
-
-def _stuck(path: str) -> UserError:
-    """Say that it is not MLflow itself that is away: it waits for what it keeps its data in."""
-    behind = os.environ.get("AWS_ENDPOINT_URL_S3", "S3")
-    return UserError(
-        f"MLflow at {uri()} runs, but did not answer {path}: look whether the server of its artifacts ({behind}) and its database run, then run again"
-    )
-
-
-def _unreachable() -> UserError:
-    return UserError(f"MLflow at {uri()} does not answer: start it (`mlops platform up`) or correct MLFLOW_TRACKING_URI")
 
 
 def _no_mlflow(fault: str) -> UserError:

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from core import champion_record
 from core.errors import ChampionMissing, Conflict
-from core.mlflow_api import TAG_LIMIT, NotFound, call, uri
+from core.mlflow_api import TAG_LIMIT, NotFound, call
+from core.mlflow_connection import uri
 
 REIGN = "champion.since."  # and the time: how the registry remembers who was champion
 

@@ -25,7 +25,8 @@ from core.config import LIMITED_AS, STEPS, UseCase
 from core.configtext import is_of_image, parse
 from core.errors import UserError, show_traceback, shown
 from core.markdown import escaped
-from core.mlflow_api import TAG_LIMIT, AlreadyExists, NotFound, call, get_artifact, put_artifact, uri
+from core.mlflow_api import TAG_LIMIT, AlreadyExists, NotFound, call, get_artifact, put_artifact
+from core.mlflow_connection import uri
 from core.signals import heed_sigterm, no_orphan
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]

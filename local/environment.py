@@ -3,7 +3,7 @@
 import os
 from urllib.request import getproxies
 
-from core.mlflow_api import SERVER
+from core.mlflow_connection import SERVER
 from local.state import Platform, home
 
 # A run on this machine never means what the shell names by these: another S3, MLflow or AWS account.

@@ -7,12 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
-from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 from kfp_server_api import ApiClient, ApiException, Configuration
 
-from core.certificates import ca_bundle
+from core.certificates import ca_bundle, proxies
 from core.errors import UserError
 from pipelines.login import Login
 
@@ -118,17 +117,14 @@ class _Client(ApiClient):  # type: ignore[misc]
 def _proxy(endpoint: str) -> tuple[str | None, dict[str, str] | None]:
     """Return the proxy for an address, without its login, and the login as headers."""
     try:
-        target = urlsplit(endpoint)
-        host = target.hostname or ""
+        proxy = next(iter(proxies(endpoint).values()), "")
     except ValueError as error:
         raise UserError(f"{endpoint} is no address ({error}): correct KFP_ENDPOINT") from error
-    proxies = getproxies()
-    found = proxies.get(target.scheme) or proxies.get("all")
-    if not found or host in ("localhost", "127.0.0.1", "::1") or proxy_bypass(host):
+    if not proxy:
         return None, None
-    proxy = urlsplit(found if "://" in found else f"http://{found}")
-    login, _, server = proxy.netloc.rpartition("@")
-    return urlunsplit(proxy._replace(netloc=server)), urllib3.make_headers(proxy_basic_auth=login) if login else None
+    parts = urlsplit(proxy)
+    login, _, server = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=server)), urllib3.make_headers(proxy_basic_auth=login) if login else None
 
 
 def _health(kubeflow: Kubeflow) -> bool:

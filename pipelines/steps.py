@@ -17,7 +17,7 @@ from components.transform.component import transform
 from components.validate.component import validate
 from core.config import LIMITED_AS, Spark, Step, UseCase
 from core.configtext import USECASE
-from core.mlflow_api import FALLBACK
+from core.mlflow_connection import FALLBACK
 from core.sources import ENVIRONMENT
 from core.step_cache import SWITCH
 from pipelines.images import DRIVER, with_spark

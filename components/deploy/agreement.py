@@ -4,7 +4,7 @@ from components.deploy.deployer import Deployer, S, Served
 from core import champion_record, registry
 from core.champion_record import ChampionRecord
 from core.errors import ChampionMissing
-from core.mlflow_api import uri
+from core.mlflow_connection import uri
 from core.registry import Version
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from components.register.card import write
 from components.register.engine import choose
 from components.register.typical import typical
-from core import mlflow_api, registry
+from core import mlflow_connection, registry
 from core.bundle import Bundle, Golden, Input, Manifest, Output, differences, digest, dump_model, frame, load_model, pack, plain, unpack
 from core.classes import note, positive
 from core.codecheck import EXTRAS
@@ -82,7 +82,7 @@ def describe(run: Run, path: str) -> dict[str, str]:
         path: Where the Markdown is written.
     """
     name, version = run.usecase.name, run.tags["version"]
-    page = f"{mlflow_api.uri()}/#/models/{name}/versions/{version}"
+    page = f"{mlflow_connection.uri()}/#/models/{name}/versions/{version}"
     known = {"version": version, "digest": run.tags["digest"], "engine": run.tags["engine"], "data_sha256": run.tags.get("data.sha256", "")}
     lines = [f"{link(f'{name} version {version}', page)} in MLflow", *(f"- {escaped(key)}: `{value}`" for key, value in known.items() if value)]
     Path(path).write_text("\n".join(lines), encoding="utf-8")

@@ -16,7 +16,7 @@ import pytest
 import requests
 from minio import Minio
 
-from core import champion_record, mlflow_api, storage
+from core import champion_record, mlflow_api, mlflow_connection, storage
 from core.errors import UserError
 from tests.cluster import driver as drivers
 from tests.cluster import overlay, rig, versions
@@ -86,7 +86,7 @@ def connected(cluster: Cluster) -> Iterator[dict[str, str]]:
     assert secret
     keys = {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
     with cluster.forward(PLATFORM, "svc/minio", 9000) as minio, cluster.forward(PLATFORM, "svc/mlflow", 5000) as mlflow:
-        mlflow_api._session().headers["connection"] = "close"  # a forwarded port does not tell that the server has closed a connection
+        mlflow_connection.session().headers["connection"] = "close"  # a forwarded port does not tell that the server has closed a connection
         addresses = {"AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{minio}", "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{mlflow}"}
         yield {"AWS_REGION": "us-east-1"} | keys | addresses
 

@@ -8,7 +8,7 @@ import pytest
 
 from components.report.report import Step, report
 from components.report.report import outcome as sentence
-from core import mlflow_api, tracking
+from core import mlflow_connection, tracking
 from core.configtext import parse
 from core.errors import UserError
 from core.mlflow_api import get_artifact
@@ -162,7 +162,7 @@ def test_what_a_step_says_cannot_change_the_page(platform: Platform, run_id: str
 def test_with_an_mlflow_that_is_down_the_page_is_written_and_the_step_fails(run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     address = f"http://127.0.0.1:{free_port()}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-    monkeypatch.setenv(mlflow_api.SERVER, f"{address} 1 0.0")  # a server of this machine whose process is dead
+    monkeypatch.setenv(mlflow_connection.SERVER, f"{address} 1 0.0")  # a server of this machine whose process is dead
     code = "import sys; from components.report.report import report; report(sys.argv[1], True, sys.argv[2])"
     command = [sys.executable, "-c", code, small.config(), str(tmp_path / "page.html")]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from core import mlflow_api, registry, tracking
+from core import mlflow_api, mlflow_connection, registry, tracking
 from core.errors import UserError
 from core.processes import free_port
 from tests.unit import small
@@ -20,10 +20,10 @@ from tests.unit import small
 def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     address = f"http://127.0.0.1:{free_port()}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-    monkeypatch.setattr(mlflow_api, "SECONDS", 0.3)
-    mlflow_api._wait.cache_clear()
+    monkeypatch.setattr(mlflow_connection, "SECONDS", 0.3)
+    mlflow_connection.wait.cache_clear()
     yield address
-    mlflow_api._wait.cache_clear()
+    mlflow_connection.wait.cache_clear()
 
 
 class Answer(http.server.BaseHTTPRequestHandler):
@@ -39,7 +39,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
 
 
 def test_a_server_whose_process_lives_may_start_for_long(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(mlflow_api.SERVER, f"{address} {os.getpid()} {psutil.Process().create_time()}")
+    monkeypatch.setenv(mlflow_connection.SERVER, f"{address} {os.getpid()} {psutil.Process().create_time()}")
     server = http.server.HTTPServer(("127.0.0.1", int(address.rpartition(":")[2])), Answer, bind_and_activate=False)
     server.server_bind()
 
@@ -57,7 +57,7 @@ def test_a_server_whose_process_lives_may_start_for_long(address: str, monkeypat
 
 @pytest.mark.parametrize(("own", "least"), [pytest.param(True, 0.0, id="its process is dead"), pytest.param(False, 0.3, id="another server")])
 def test_a_silent_server_is_not_waited_for_any_longer(address: str, monkeypatch: pytest.MonkeyPatch, own: bool, least: float) -> None:
-    monkeypatch.setenv(mlflow_api.SERVER, f"{address if own else 'http://127.0.0.1:1'} 1 0.0")
+    monkeypatch.setenv(mlflow_connection.SERVER, f"{address if own else 'http://127.0.0.1:1'} 1 0.0")
     begun = time.monotonic()
 
     with pytest.raises(UserError, match="does not answer"):

@@ -101,7 +101,7 @@ def test_an_unexpected_error_of_a_step_is_logged_escaped() -> None:
 
 
 def test_a_password_in_the_address_of_a_server_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.mlflow_api.SECONDS", 0)
+    monkeypatch.setattr("core.mlflow_connection.SECONDS", 0)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://alice:{SECRET}@127.0.0.1:9")
     monkeypatch.setenv("PGHOST", f"127.0.0.1 password={SECRET}")
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://alice:{SECRET}@127.0.0.1:9")
