@@ -74,7 +74,7 @@ def lives(address: str) -> bool:
         UserError: Its certificate is not trusted.
     """
     try:
-        return session().get(f"{address}/health", timeout=5, allow_redirects=False).status_code < requests.codes.server_error
+        return bool(session().get(f"{address}/health", timeout=5, allow_redirects=False).status_code < requests.codes.server_error)
     except requests.exceptions.SSLError as error:
         cure = f"set {CERTIFICATE} or SSL_CERT_FILE to a file with its CA certificate"
         raise UserError(f"the certificate of MLflow at {address} is not trusted: {cure}") from error
