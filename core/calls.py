@@ -20,6 +20,7 @@ from obstore.exceptions import BaseError, PreconditionError
 from obstore.store import S3Store
 
 from core import s3_connection
+from core.certificates import proxies
 from core.storage import client
 
 if TYPE_CHECKING:
@@ -138,12 +139,15 @@ def _config() -> S3Config:
 
 
 def _client_options() -> ClientConfig:
+    server = s3_connection.endpoint()
     options: ClientConfig = {
-        "allow_http": s3_connection.endpoint().scheme == "http",
+        "allow_http": server.scheme == "http",
         "connect_timeout": timedelta(seconds=s3_connection.CONNECT_SECONDS),
         "read_timeout": SILENCE,
         "timeout": timedelta(hours=1),
     }
+    if proxy := proxies(server.geturl()).get(server.scheme):
+        options["proxy_url"] = proxy
     if bundle := s3_connection.certificates():
         options["root_certificate"] = Path(bundle).read_bytes()
     return options

@@ -193,6 +193,7 @@ def _client() -> Any:
     try:
         if "KUBECONFIG" not in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ:
             config.load_incluster_config(settings)
+            settings.proxy = None  # the cluster's own API
         else:
             config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=settings)
     except config.ConfigException as error:

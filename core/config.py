@@ -15,7 +15,7 @@ StepName = Literal["extract", "validate", "transform", "train", "evaluate", "reg
 NAME_PATTERN = r"^[a-z]{1}([a-z0-9-]{0,39}[a-z0-9])?$"  # a DNS label, with room for what is put behind it
 Name = Annotated[str, pattern(NAME_PATTERN, "write at most 41 lower-case letters, digits and dashes, a letter first, no dash last")]
 # Names of the platform's own objects in the namespace of the models, where a Service, an account and a policy are named after a use case.
-RESERVED = ("clients", "default", "default-deny", "grpc", "ingress", "model", "models", "prometheus")
+RESERVED = ("clients", "default", "default-deny", "grpc", "ingress", "model", "models", "object-storage", "prometheus")
 
 
 def _not_reserved(name: str) -> str:

@@ -3,13 +3,13 @@
 import functools
 import os
 from datetime import UTC
-from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, urlsplit
+from typing import TYPE_CHECKING, Any
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import urllib3
 from minio.credentials.providers import AWSConfigProvider, ChainedProvider, EnvAWSProvider, IamAwsProvider, Provider
 
-from core.certificates import ca_bundle
+from core.certificates import ca_bundle, proxies
 from core.errors import UserError
 from core.retry import Retry
 
@@ -78,8 +78,10 @@ def credentials() -> Provider:
 def _provider(_environment: tuple[str, ...]) -> Provider:
     """Return one provider for an environment: it keeps what it was given until that expires."""
     own_server = not (endpoint().hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn"))
-    sts = os.environ.get(STS) or (endpoint().geturl() if own_server and os.environ.get("AWS_WEB_IDENTITY_TOKEN_FILE") else None)
-    return ChainedProvider([EnvAWSProvider(), AWSConfigProvider(), IamAwsProvider(custom_endpoint=sts, http_client=pool(), region=region())])
+    has_token = bool(os.environ.get("AWS_WEB_IDENTITY_TOKEN_FILE"))
+    sts = os.environ.get(STS) or (endpoint().geturl() if own_server and has_token else None)
+    http = pool(sts or (endpoint().geturl() if has_token else ""))  # the metadata server of a node is never behind a proxy
+    return ChainedProvider([EnvAWSProvider(), AWSConfigProvider(), IamAwsProvider(custom_endpoint=sts, http_client=http, region=region())])
 
 
 def current() -> "S3Credential":
@@ -98,12 +100,17 @@ def certificates() -> str | None:
     return ca_bundle("AWS_CA_BUNDLE")
 
 
-def pool() -> urllib3.PoolManager:
-    """Return an HTTP client with our time limits, retries and certificates."""
-    return urllib3.PoolManager(
-        timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
-        retries=Retry.of("object storage"),
-        maxsize=16,
-        cert_reqs="CERT_REQUIRED",
-        ca_certs=certificates(),  # None: those of this machine
-    )
+def pool(address: str) -> urllib3.PoolManager:
+    """Return an HTTP client with our time limits, retries and certificates, and the proxy for an address."""
+    options: dict[str, Any] = {
+        "timeout": urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
+        "retries": Retry.of("object storage"),
+        "maxsize": 16,
+        "cert_reqs": "CERT_REQUIRED",
+        "ca_certs": certificates(),  # None: those of this machine
+    }
+    proxy = proxies(address).get(urlsplit(address).scheme, "")
+    if not proxy:
+        return urllib3.PoolManager(**options)
+    login = unquote(urlsplit(proxy).netloc.rpartition("@")[0])
+    return urllib3.ProxyManager(proxy, proxy_headers=urllib3.make_headers(proxy_basic_auth=login) if login else None, **options)

@@ -15,8 +15,8 @@ from core import s3_connection
 from core.errors import UserError
 
 BUCKETS = ("data", "pipelines", "mlflow", "models", "predictions")
-LAYOUT = "MLOPS_STORAGE"  # where each kind of objects is stored; a bucket each by default
-LAYOUTS = re.compile(r"s3://[a-z0-9.{}/-]*\{name\}[A-Za-z0-9./-]*")
+PREFIX = "MLOPS_STORAGE"  # the address that each name of BUCKETS is appended to; the default, s3://, makes each a bucket
+PREFIXES = re.compile(r"s3://([a-z0-9][a-z0-9.-]*(/[A-Za-z0-9._-]+)*[/-])?")
 FULL = "make room, such as by deleting artifacts of old runs below {artifacts}, or have the limit raised"
 EXPIRED = "the credentials have expired or belong to another server: get new ones (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN)"
 REGION = "the bucket is in another region{region}: set AWS_REGION to it"
@@ -52,14 +52,12 @@ def root(name: str) -> str:
         name: One of `BUCKETS`.
 
     Raises:
-        UserError: MLOPS_STORAGE is no such address.
+        UserError: MLOPS_STORAGE is not an address that a name can follow.
     """
-    layout = os.environ.get(LAYOUT) or "s3://{name}"
-    if not LAYOUTS.fullmatch(layout):
-        raise UserError(
-            f"{LAYOUT} is {layout}: write an address with {{name}} in it, such as s3://{{name}}, s3://acme-{{name}} or s3://acme/ml/{{name}}"
-        )
-    return layout.replace("{name}", name)
+    prefix = os.environ.get(PREFIX) or "s3://"
+    if not PREFIXES.fullmatch(prefix):
+        raise UserError(f"{PREFIX} is {prefix}: write an S3 address that ends with / or -, such as s3://acme/ml/ or s3://acme-")
+    return prefix + name
 
 
 def artifacts() -> str:
@@ -80,7 +78,7 @@ def client() -> Minio:
         credentials=s3_connection.credentials(),
         region=s3_connection.region(),
         secure=server.scheme == "https",
-        http_client=s3_connection.pool(),
+        http_client=s3_connection.pool(server.geturl()),
     )
 
 

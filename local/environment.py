@@ -7,7 +7,7 @@ from core.mlflow_connection import SERVER
 from local.state import Platform, home
 
 # A run on this machine never means what the shell names by these: another S3, MLflow or AWS account.
-FOREIGN = ("AWS_", "MLFLOW_", "_MLFLOW_")
+FOREIGN = ("AWS_", "MLFLOW_", "_MLFLOW_", "MLOPS_STORAGE")
 LOOPBACK = "127.0.0.1"
 
 

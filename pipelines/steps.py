@@ -29,11 +29,9 @@ SOURCES = "mlops-sources"  # the Secret of the servers that data come from; it m
 SOURCES_FOLDER = "/etc/mlops-sources"  # where its keys are files: certificates, netrc, pg_service.conf
 # Waiting OpenMP threads that spin make a fit ten times slower on a busy machine. One BLAS thread: the same sums on any number of cores.
 THREADS = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_NUM_THREADS": "1"}
-ADDRESSES = {
-    "AWS_ENDPOINT_URL_S3": "AWS_ENDPOINT_URL_S3",
-    "AWS_REGION": "AWS_REGION",
-    "MLFLOW_TRACKING_URI": FALLBACK,
-}  # key of the ConfigMap: variable
+CERTIFICATES, CERTIFICATES_FOLDER = "mlops-ca", "/etc/mlops-ca"  # the ConfigMap of a private CA, which SSL_CERT_FILE names
+RENAMED = {"MLFLOW_TRACKING_URI": FALLBACK}  # key of the ConfigMap: variable
+CONNECTION = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_STS", "AWS_REGION", "MLOPS_STORAGE", "SSL_CERT_FILE")
 SERVING = (
     "SERVING_NAMESPACE",
     "SERVING_MIN_REPLICAS",
@@ -42,6 +40,7 @@ SERVING = (
     "SERVING_TIMEOUT_SECONDS",
     "SERVING_SERVICE_TYPE",
     "SERVING_GRPC_PORT",
+    "SERVING_ACCOUNT_ANNOTATIONS",
 )
 LABELS = {  # by which the NetworkPolicies of k8s/base/pipeline select the pod; no Istio sidecar, which has no use here
     "app.kubernetes.io/name": "pipeline",
@@ -49,7 +48,11 @@ LABELS = {  # by which the NetworkPolicies of k8s/base/pipeline select the pod; 
     "app.kubernetes.io/part-of": "mlops",
     "sidecar.istio.io/inject": "false",
 }
-KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+SECRETS = {  # Secrets of the run's namespace, each of which may be missing, and their keys
+    CREDENTIALS: ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+    "mlops-mlflow": ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"),
+    "mlops-proxy": ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"),
+}
 CPU, MEMORY = "250m", "256Mi"  # what a pod asks for, unless its limit is less
 
 
@@ -123,8 +126,10 @@ def _equip(task: dsl.PipelineTask) -> None:
         task.set_env_variable(name, value)
     task.set_env_variable("IMAGE", IMAGE)  # by which a registered version is served later
     kubernetes.use_field_path_as_env(task, "KFP_RUN_ID", "metadata.labels['pipeline/runid']")
-    kubernetes.use_config_map_as_env(task, SETTINGS, ADDRESSES | {name: name for name in SERVING}, optional=True)
-    kubernetes.use_secret_as_env(task, CREDENTIALS, {name: name for name in KEYS}, optional=True)
+    kubernetes.use_config_map_as_env(task, SETTINGS, RENAMED | {name: name for name in (*CONNECTION, *SERVING)}, optional=True)
+    kubernetes.use_config_map_as_volume(task, CERTIFICATES, CERTIFICATES_FOLDER, optional=True)
+    for secret, keys in SECRETS.items():
+        kubernetes.use_secret_as_env(task, secret, {name: name for name in keys}, optional=True)
 
 
 def _introduce(task: dsl.PipelineTask) -> None:

@@ -80,7 +80,9 @@ def write_certificate(folder: Path) -> None:
             builder = builder.add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
         return builder.sign(authority, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
-    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    names = x509.SubjectAlternativeName(
+        [x509.DNSName("localhost"), x509.DNSName("server.example.test"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    )
     (folder / "certificate.pem").write_bytes(signed(issuer, authority, x509.BasicConstraints(True, None)))
     (folder / "server.pem").write_bytes(signed(subject, own, names, x509.BasicConstraints(False, None)))
     secret = own.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

@@ -4,7 +4,6 @@ A file that the manifest no longer lists is kept for a day, for those who read b
 """
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -16,7 +15,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from minio.error import S3Error
 
-from core import storage
+from core import s3_connection, storage
 from core.errors import UserError, first_line
 
 NAME = "manifest.json"
@@ -141,7 +140,8 @@ def _put(uri: str, manifest: Manifest, tag: str) -> bool:
 def _client() -> Any:
     return boto3.client(
         "s3",
-        endpoint_url=os.environ["AWS_ENDPOINT_URL_S3"],
-        region_name=os.environ.get("AWS_REGION", "us-east-1"),
+        endpoint_url=s3_connection.endpoint().geturl(),
+        region_name=s3_connection.region(),
+        verify=s3_connection.certificates(),
         config=Config(s3={"addressing_style": "path"}, connect_timeout=5, read_timeout=60),
     )

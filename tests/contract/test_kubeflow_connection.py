@@ -1,10 +1,5 @@
 """Certificates and proxies on the way to Kubeflow."""
 
-import select
-import socket
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,6 +9,7 @@ from core.certificates import USUAL
 from core.errors import UserError
 from pipelines.kubeflow import CERTIFICATE, connect
 from tests.contract.kubeflow import Kubeflow
+from tests.forward_proxy import forward_proxy
 from tests.https_server import secured
 
 
@@ -46,52 +42,17 @@ def test_missing_ca_bundle_is_named(certificate: str, monkeypatch: pytest.Monkey
         connect(None, None)
 
 
-class Proxy(BaseHTTPRequestHandler):
-    """A forward proxy that takes every host name for this machine."""
-
-    def do_CONNECT(self) -> None:
-        self.server.logins.append(self.headers.get("proxy-authorization", ""))  # type: ignore[attr-defined]
-        port = int(self.path.rpartition(":")[2])
-        with socket.create_connection(("127.0.0.1", port)) as upstream:
-            self.send_response(200)
-            self.end_headers()
-            ends = {self.connection: upstream, upstream: self.connection}
-            while True:
-                for readable in select.select(list(ends), [], [], 5)[0]:
-                    try:
-                        data = readable.recv(65536)
-                    except ConnectionResetError:  # of a client that does not trust the certificate
-                        return
-                    if not data:
-                        return
-                    ends[readable].sendall(data)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        pass
-
-
-@pytest.fixture
-def proxy() -> Iterator[ThreadingHTTPServer]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as server:
-        server.daemon_threads = True
-        server.logins = []  # type: ignore[attr-defined]
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        yield server
-        server.shutdown()
-
-
-def test_proxy_of_the_environment_is_used_with_its_login(
-    kubeflow: Kubeflow, certificate: str, proxy: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_proxy_of_the_environment_is_used_with_its_login(kubeflow: Kubeflow, certificate: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", certificate)
-    monkeypatch.setenv("https_proxy", f"http://ada:secret@127.0.0.1:{proxy.server_port}")
     monkeypatch.setenv("no_proxy", "")
     monkeypatch.setenv("KFP_ENDPOINT", f"https://localhost.localdomain:{urlsplit(kubeflow.url).port}")
+    with forward_proxy() as proxy:
+        monkeypatch.setenv("https_proxy", f"http://ada:secret@127.0.0.1:{proxy.server_port}")
 
-    with pytest.raises(UserError, match="its certificate is not trusted") as refused:  # it names 127.0.0.1 alone
-        connect(None, None)
+        with pytest.raises(UserError, match="its certificate is not trusted") as refused:  # it names localhost alone
+            connect(None, None)
 
-    assert proxy.logins == ["Basic YWRhOnNlY3JldA=="]  # type: ignore[attr-defined]
+        assert proxy.logins == ["Basic YWRhOnNlY3JldA=="]  # type: ignore[attr-defined]
     assert "secret" not in str(refused.value)
 
 

@@ -20,6 +20,8 @@ OPTIONS = (
     "sources",
     "spark",
     "minio-distributed",
+    "object-storage",
+    "private-ca",
     "storage-class",
     "external-secrets",
     "quotas",

@@ -10,7 +10,13 @@ import yaml
 from cli import secrets
 from tests.manifests.build import KUBERNETES, OPTIONS, Document, build
 
-SETTINGS = {"INGRESS_HOST": "ml.example.org", "STORAGE_CLASS": "fast"}
+SETTINGS = {
+    "INGRESS_HOST": "ml.example.org",
+    "STORAGE_CLASS": "fast",
+    "S3_ENDPOINT": "https://s3.eu-west-1.amazonaws.com",
+    "S3_REGION": "eu-west-1",
+    "MLOPS_STORAGE": "s3://acme/ml/",
+}
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +35,12 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         base = "../../base" if option == "external-secrets" else "../local"
         lines = {"resources": [base, "settings.yaml"], "components": [f"../../components/{option}"]}
         (overlay / "kustomization.yaml").write_text(yaml.safe_dump(lines))
+    kubeflow = shutil.copytree(folder / "overlays/kubeflow-profile", folder / "overlays/kubeflow-object-storage")
+    settings["data"] = SETTINGS | yaml.safe_load((kubeflow / "settings.yaml").read_text())["data"]
+    (kubeflow / "settings.yaml").write_text(yaml.safe_dump(settings))
+    lines = yaml.safe_load((kubeflow / "kustomization.yaml").read_text())
+    lines["components"].append("../../components/object-storage")
+    (kubeflow / "kustomization.yaml").write_text(yaml.safe_dump(lines))
     return folder
 
 

@@ -143,7 +143,7 @@ def _variables(container: Document) -> Iterator[tuple[str, str, str]]:
             if (reference := source.get(f"{field}Ref")) and not reference.get("optional"):
                 yield kind, reference["name"], ""
         for variable in container.get("env", []):
-            if reference := variable.get("valueFrom", {}).get(f"{field}KeyRef"):
+            if (reference := variable.get("valueFrom", {}).get(f"{field}KeyRef")) and not reference.get("optional"):
                 yield kind, reference["name"], reference["key"]
 
 

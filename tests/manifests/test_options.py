@@ -10,8 +10,9 @@ import yaml
 from components.deploy.cluster.objects import A_USECASE
 from core.config import LEAST_SERVER, RESERVED
 from core.storage import BUCKETS
-from pipelines.steps import SOURCES, SOURCES_FOLDER
-from tests.manifests.build import KUBERNETES, OPTIONS, Document, named
+from pipelines.steps import CERTIFICATES_FOLDER, SECRETS, SOURCES, SOURCES_FOLDER
+from tests.manifests.build import KUBERNETES, OPTIONS, Document, containers, named, pod
+from tests.manifests.conftest import SETTINGS
 
 Built = Callable[[str], list[Document]]
 
@@ -180,3 +181,52 @@ def test_every_reference_to_the_namespace_of_runs_follows_the_setting(built: Bui
     assert {account["namespace"] for account in accounts} == {"kubeflow"}
     assert "kubernetes.io/metadata.name: mlops\n" not in text
     assert "namespace: mlops\n" not in text
+
+
+@pytest.mark.parametrize("folder", ["overlays/object-storage", "overlays/kubeflow-object-storage"])
+def test_object_storage_of_others_is_set_in_one_place(built: Built, folder: str) -> None:
+    documents = built(folder)
+
+    settings = [document["data"] for document in documents if document["kind"] == "ConfigMap" and document["metadata"]["name"] == "mlops"]
+    assert len(settings) == 2
+    for each in settings:
+        assert each["AWS_ENDPOINT_URL_S3"] == SETTINGS["S3_ENDPOINT"]
+        assert each["AWS_REGION"] == SETTINGS["S3_REGION"]
+        assert each["MLOPS_STORAGE"] == SETTINGS["MLOPS_STORAGE"]
+    server = _find(documents, "Deployment mlops-platform/mlflow")["spec"]["template"]["spec"]["containers"][0]
+    values = {variable["name"]: variable.get("value") for variable in server["env"]}
+    assert values["MLFLOW_S3_ENDPOINT_URL"] == SETTINGS["S3_ENDPOINT"]
+    assert values["MLOPS_STORAGE"] == SETTINGS["MLOPS_STORAGE"]
+    assert list(values).index("MLOPS_STORAGE") < list(values).index("MLFLOW_ARTIFACTS_DESTINATION"), "$(MLOPS_STORAGE) expands backwards only"
+    assert "minio" not in {document["metadata"]["labels"]["app.kubernetes.io/name"] for document in documents if document["kind"] != "Secret"}
+
+
+def test_kubeflows_launcher_takes_the_storage_of_others(built: Built) -> None:
+    launcher = _find(built("overlays/kubeflow-object-storage"), "ConfigMap mlops/kfp-launcher")["data"]
+
+    provider = yaml.safe_load(launcher["providers"])["s3"]["default"]
+
+    assert provider == {"endpoint": SETTINGS["S3_ENDPOINT"], "region": SETTINGS["S3_REGION"], "credentials": {"fromEnv": True}}
+
+
+def test_private_ca_is_mounted_where_the_setting_says(built: Built) -> None:
+    documents = [*built("overlays/private-ca"), *built("base/serving")]
+
+    folders = {
+        name: [mount["mountPath"] for mount in containers(template)[-1]["volumeMounts"] if mount["name"] == "certificates"]
+        for name in ("CronJob mlops/mlops", "Deployment mlops-platform/mlflow", "Deployment mlops-serving/model")
+        if (template := pod(_find(documents, name)))
+    }
+
+    assert all(folder == [CERTIFICATES_FOLDER] for folder in folders.values())
+    assert {_find(documents, f"ConfigMap {namespace}/mlops")["data"]["SSL_CERT_FILE"] for namespace in ("mlops", "mlops-serving")} == {
+        f"{CERTIFICATES_FOLDER}/ca.crt"
+    }
+
+
+def test_job_has_the_environment_of_a_kubeflow_step(built: Built) -> None:
+    source = _find(built("overlays/local"), "CronJob mlops/mlops")["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["envFrom"]
+
+    secrets = {each["secretRef"]["name"]: each["secretRef"].get("optional") for each in source if "secretRef" in each}
+
+    assert secrets == dict.fromkeys([*SECRETS, SOURCES], True)

@@ -5,7 +5,8 @@ import hashlib
 import json
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -33,6 +34,7 @@ class Settings:
         timeout_seconds: How long a rollout may take.
         service_type: ClusterIP, or LoadBalancer for addresses outside the cluster.
         grpc_port: Where the servers listen for gRPC beside HTTP, 0 for not at all.
+        account_annotations: Of the servers' ServiceAccounts, such as the role of a cloud by which they read object storage.
         pipeline_namespace: Namespace of the deploy step, whose pods may ask the servers for their golden rows.
     """
 
@@ -43,6 +45,7 @@ class Settings:
     timeout_seconds: int
     service_type: str
     grpc_port: int = 0
+    account_annotations: Mapping[str, str] = field(default_factory=dict)
     pipeline_namespace: str = "mlops"
 
 
@@ -56,6 +59,7 @@ def settings() -> Settings:
         _number("SERVING_TIMEOUT_SECONDS", 300),
         os.environ.get("SERVING_SERVICE_TYPE") or "ClusterIP",
         _number("SERVING_GRPC_PORT", 0, least=0),
+        _annotations("SERVING_ACCOUNT_ANNOTATIONS"),
         _own_namespace() or Settings.pipeline_namespace,
     )
 
@@ -128,7 +132,10 @@ def service(usecase: str, release: str, settings: Settings) -> Object:
 
 def account(usecase: str, settings: Settings) -> Object:
     """Return the ServiceAccount of a use case's servers."""
-    return _shared(manifest("serviceaccount"), usecase, settings)
+    made = _shared(manifest("serviceaccount"), usecase, settings)
+    if settings.account_annotations:
+        made["metadata"]["annotations"] = dict(settings.account_annotations)
+    return made
 
 
 def network_policy(usecase: str, settings: Settings) -> Object:
@@ -186,6 +193,18 @@ def _number(name: str, default: int, least: int = 1) -> int:
     if not text.isdecimal() or int(text) < least:
         raise UserError(f"{name}={text} is not a whole number from {least} on: correct it in the ConfigMap mlops")
     return int(text)
+
+
+def _annotations(name: str) -> dict[str, str]:
+    """Read annotations, which are a YAML mapping of texts."""
+    text = os.environ.get(name, "")
+    try:
+        value = yaml.safe_load(text) or {}
+    except yaml.YAMLError:
+        value = text
+    if not isinstance(value, dict) or not all(isinstance(each, str) for pair in value.items() for each in pair):
+        raise UserError(f"{name} is not a mapping of texts: correct it in the ConfigMap mlops, such as `eks.amazonaws.com/role-arn: arn:...`")
+    return value
 
 
 def _serving_namespace() -> str:

@@ -24,6 +24,7 @@ from core import champion_record, s3_connection, storage, transfer
 from core.calls import pinned
 from core.errors import UserError
 from core.processes import free_port
+from tests.forward_proxy import forward_proxy
 from tests.https_server import write_certificate
 from tests.manifests.build import RIG
 
@@ -148,7 +149,7 @@ def environment(server: Server, monkeypatch: pytest.MonkeyPatch) -> pytest.Monke
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", server.address)
     monkeypatch.setenv("AWS_CA_BUNDLE", server.certificate)
-    monkeypatch.setenv("MLOPS_STORAGE", f"s3://{BUCKET}/{PREFIX}/{{name}}")
+    monkeypatch.setenv("MLOPS_STORAGE", f"s3://{BUCKET}/{PREFIX}/")
     return monkeypatch
 
 
@@ -171,9 +172,25 @@ def test_user_of_one_bucket_and_prefix_is_enough(environment: pytest.MonkeyPatch
     round_trip(tmp_path)
 
     assert champion_record.address("flights") == "s3://acme/ml/team-a/models/flights/champion.json"
-    environment.setenv("MLOPS_STORAGE", "s3://acme/other/{name}")
+    environment.setenv("MLOPS_STORAGE", "s3://acme/other/")
     with pytest.raises(UserError, match=r"acme/other/models/flights/champion\.json: access denied"):
         champion_record.write("flights", "3", "sha256:0")
+
+
+def test_proxy_with_a_login_is_used_by_both_clients(environment: pytest.MonkeyPatch, server: Server, tmp_path: Path) -> None:
+    environment.setenv("AWS_ACCESS_KEY_ID", USER[0])
+    environment.setenv("AWS_SECRET_ACCESS_KEY", USER[1])
+    environment.setenv("AWS_ENDPOINT_URL_S3", server.address.replace("127.0.0.1", "server.example.test"))
+    for variable in ("NO_PROXY", "no_proxy"):
+        environment.delenv(variable, raising=False)
+    with forward_proxy() as proxy:
+        environment.setenv("HTTPS_PROXY", f"http://ada:se%3Acret@127.0.0.1:{proxy.server_port}")
+
+        round_trip(tmp_path)
+
+        logins: list[str] = proxy.logins  # type: ignore[attr-defined]
+        assert len(logins) >= 2
+        assert set(logins) == {f"Basic {base64.b64encode(b'ada:se:cret').decode()}"}
 
 
 def test_session_token_goes_with_the_keys(environment: pytest.MonkeyPatch, server: Server, tmp_path: Path) -> None:
@@ -247,9 +264,18 @@ def test_endpoint_by_the_names_that_aws_tools_know(monkeypatch: pytest.MonkeyPat
     assert s3_connection.endpoint().geturl() == address
 
 
-@pytest.mark.parametrize("layout", ["s3://acme", "acme/{name}", "s3://{other}/x", "https://{name}"])
-def test_layout_that_is_no_address_is_refused(monkeypatch: pytest.MonkeyPatch, layout: str) -> None:
-    monkeypatch.setenv("MLOPS_STORAGE", layout)
+@pytest.mark.parametrize("prefix", ["s3://acme", "acme/", "s3:///", "s3://acme//ml/", "https://acme/"])
+def test_storage_prefix_that_is_not_an_address_is_refused(monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
+    monkeypatch.setenv("MLOPS_STORAGE", prefix)
 
-    with pytest.raises(UserError, match=r"MLOPS_STORAGE is .*: write an address with \{name\} in it"):
+    with pytest.raises(UserError, match=r"MLOPS_STORAGE is .*: write an S3 address that ends with / or -"):
         storage.root("models")
+
+
+@pytest.mark.parametrize(
+    ("prefix", "root"), [("", "s3://models"), ("s3://acme-", "s3://acme-models"), ("s3://acme/ml/team-", "s3://acme/ml/team-models")]
+)
+def test_storage_prefix_precedes_each_name(monkeypatch: pytest.MonkeyPatch, prefix: str, root: str) -> None:
+    monkeypatch.setenv("MLOPS_STORAGE", prefix)
+
+    assert storage.root("models") == root

@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from minio.deleteobjects import DeleteObject
 
-from core import cluster, storage, transfer
+from core import cluster, s3_connection, storage, transfer
 from core.calls import Pinned, pinned
 from core.config import Spark
 from core.errors import UserError
@@ -130,12 +129,12 @@ def _namespace() -> str:
 
 def _storage() -> dict[str, str]:
     """Return how executors and driver reach S3; both have the credentials in their environment, and nowhere else."""
-    endpoint = os.environ["AWS_ENDPOINT_URL_S3"]
+    endpoint = s3_connection.endpoint()
     return {
-        "spark.hadoop.fs.s3a.endpoint": endpoint,
-        "spark.hadoop.fs.s3a.endpoint.region": os.environ.get("AWS_REGION", "us-east-1"),
+        "spark.hadoop.fs.s3a.endpoint": endpoint.geturl(),
+        "spark.hadoop.fs.s3a.endpoint.region": s3_connection.region(),
         "spark.hadoop.fs.s3a.path.style.access": "true",
-        "spark.hadoop.fs.s3a.connection.ssl.enabled": str(urlsplit(endpoint).scheme == "https").lower(),
+        "spark.hadoop.fs.s3a.connection.ssl.enabled": str(endpoint.scheme == "https").lower(),
         "spark.hadoop.fs.s3a.aws.credentials.provider": CREDENTIALS,
     }
 
