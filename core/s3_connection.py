@@ -63,7 +63,7 @@ def require_credentials() -> None:
         UserError: A variable is missing.
     """
     missing = [name for name in KEYS if not os.environ.get(name)]
-    if not missing or any(os.environ.get(name) for name in ELSEWHERE) or os.environ.get(ROLE) == "false":
+    if not missing or any(os.environ.get(name, "") not in ("", os.devnull) for name in ELSEWHERE) or os.environ.get(ROLE) == "false":
         return
     others = "or AWS_PROFILE, or AWS_ROLE_ARN with AWS_WEB_IDENTITY_TOKEN_FILE"
     raise UserError(f"object storage is not configured: set {', '.join(missing)} ({others}; `mlops platform env` prints the local ones)")

@@ -107,6 +107,9 @@ def errors(what: str) -> Iterator[None]:
     except (MinioException, urllib3.exceptions.HTTPError) as error:
         raise UserError(f"{what}: {_unreachable(error)}") from error
     except ValueError as error:  # minio-py refuses what no server would take
+        if "fetch credential" in str(error):
+            cure = "correct AWS_PROFILE and its file, or the role of AWS_ROLE_ARN and AWS_WEB_IDENTITY_TOKEN_FILE"
+            raise UserError(f"{what}: the environment names credentials of object storage, but none can be read: {cure}") from error
         raise UserError(f"{what} is not the address of an object: write s3://bucket/key") from error
 
 

@@ -22,7 +22,7 @@ from core.errors import UserError
 from core.featurecode import FOLDER
 from pipelines.build import build
 from pipelines.package import COMPILED
-from pipelines.steps import SERVING, SOURCES
+from pipelines.steps import CONNECTION, SECRETS, SERVING, SOURCES
 from tests.contract.compiling import compile_wine, in_a_thread
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -204,12 +204,10 @@ def test_a_step_learns_addresses_credentials_and_the_runs_id_from_its_pod(name: 
     items = [item for kind in ("configMapAsEnv", "secretAsEnv") for item in settings[kind] if item.get("secretName") != SOURCES]
     variables = {pair["envVar"] for item in items for pair in item["keyToEnv"]}
     referred = {pair.get("configMapKey") or pair["secretKey"] for item in items for pair in item["keyToEnv"]}
-    assert {name for name in variables if not name.startswith("SERVING_")} == {
-        *("AWS_ENDPOINT_URL_S3", "AWS_REGION", "MLOPS_MLFLOW_URI", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-    }
-    assert referred - set(yaml.safe_load((ROOT / "k8s/base/pipeline/configmap.yaml").read_text())["data"]) == {
-        *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-    }
+    secrets = {key for keys in SECRETS.values() for key in keys}
+    assert variables == {"MLOPS_MLFLOW_URI", *CONNECTION, *SERVING} | secrets
+    options = {"AWS_ENDPOINT_URL_STS", "SSL_CERT_FILE"}
+    assert referred - set(yaml.safe_load((ROOT / "k8s/base/pipeline/configmap.yaml").read_text())["data"]) == secrets | options
     assert all(item["optional"] for kind in ("configMapAsEnv", "secretAsEnv") for item in settings[kind])
     assert settings["fieldPathAsEnv"] == [{"name": "KFP_RUN_ID", "fieldPath": "metadata.labels['pipeline/runid']"}]
     assert {item["name"] for item in literal}.isdisjoint(variables)

@@ -120,6 +120,22 @@ def test_a_setting_that_cannot_be_meant_is_named(name: str, value: str, least: i
         settings()
 
 
+def test_account_of_the_servers_has_the_annotations_of_a_cloud_role(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVING_NAMESPACE", "models")
+    monkeypatch.setenv("SERVING_ACCOUNT_ANNOTATIONS", "eks.amazonaws.com/role-arn: arn:aws:iam::1:role/serving")
+
+    assert objects.account("flights", settings())["metadata"]["annotations"] == {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/serving"}
+
+
+@pytest.mark.parametrize("text", ["arn:aws:iam::1:role/serving", "[a]", "a: 1", "a: {"])
+def test_annotations_that_are_no_mapping_of_texts_are_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERVING_NAMESPACE", "models")
+    monkeypatch.setenv("SERVING_ACCOUNT_ANNOTATIONS", text)
+
+    with pytest.raises(UserError, match="SERVING_ACCOUNT_ANNOTATIONS is not a mapping of texts"):
+        settings()
+
+
 def pod(state: dict[str, Any], **more: Any) -> dict[str, Any]:
     status = {"containerStatuses": [{"name": "server", "image": "example/image:1f3a", "state": state, "restartCount": 0}]}
     return {"metadata": {"name": "flights-v7-x"}, "spec": {"containers": [{"resources": {"limits": {"memory": "640Mi"}}}]}, "status": status} | more

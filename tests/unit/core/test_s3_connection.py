@@ -211,6 +211,15 @@ def test_profile_of_a_credentials_file(environment: pytest.MonkeyPatch, tmp_path
     round_trip(tmp_path)
 
 
+def test_profile_that_cannot_be_read_is_named(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    environment.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "missing"))
+    environment.setenv("AWS_PROFILE", "team")
+    environment.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+    with pytest.raises(UserError, match="names credentials of object storage, but none can be read: correct AWS_PROFILE"):
+        champion_record.read("flights")
+
+
 def test_web_identity_of_a_service_account(environment: pytest.MonkeyPatch, server: Server, tmp_path: Path) -> None:
     (tmp_path / "token").write_text(server.issuer.token())
     environment.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(tmp_path / "token"))

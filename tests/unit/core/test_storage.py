@@ -154,6 +154,7 @@ def test_wrong_credentials_are_named(variable: str, sentence: str, monkeypatch: 
 @pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL_S3", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"])
 def test_a_variable_that_is_not_set_is_named(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(variable)
+    monkeypatch.delenv("AWS_REGION")  # a region alone means AWS
 
     with pytest.raises(UserError, match=f"object storage is not configured: set {variable} "):
         read("s3://data/key")
