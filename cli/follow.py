@@ -87,7 +87,8 @@ def _conclude(steps: list[Step], state: str, reason: str, submitted: Submitted, 
     broken = [step for step in steps if step.error]
     for step in broken:
         if step.log.exists():
-            console.print(tail(step), style="dim", markup=False, soft_wrap=True)
+            if last := tail(step):
+                console.print(last, style="dim", markup=False, soft_wrap=True)
             console.print(f"log  {step.log}", markup=False, soft_wrap=True)
     report = next((step.log for step in steps if step.name == REPORT and step.log.exists()), None)
     said = conclusion(report.read_text(encoding="utf-8")) if report else {}

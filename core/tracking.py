@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 import psutil
 
+from core import failure_page
 from core.config import LIMITED_AS, STEPS, UseCase
 from core.configtext import is_of_image, parse
 from core.errors import UserError, show_traceback, shown
@@ -46,6 +47,7 @@ class Run:
     artifacts: dict[str, bytes] = field(default_factory=dict)
     datasets: list[dict[str, Any]] = field(default_factory=list)
     summary: str = ""
+    page: str = ""  # the artifact that explains a failure, such as `data.html`
     live: bool = False
 
     @cached_property
@@ -291,7 +293,11 @@ def get(run: str) -> dict[str, Any]:
 
 def page(usecase: UseCase) -> str:
     """Return the address of the pipeline run's page in MLflow."""
-    info = get(parent(usecase))["info"]
+    return _page(parent(usecase))
+
+
+def _page(run: str) -> str:
+    info = get(run)["info"]
     return f"{uri()}/#/experiments/{info['experiment_id']}/runs/{info['run_id']}"
 
 
@@ -358,11 +364,20 @@ def _leave_behind(run: Run, sentence: str, status: Status, *, is_last: bool) -> 
     """
     try:
         run.tags["error"] = sentence
+        if run.page in run.artifacts:
+            _link(run)
         run.close(status)
         if is_last and not is_joined():
             end(parent(run.usecase), status)
     except (UserError, NotFound) as error:
         print(f"not in MLflow either: {error}", flush=True)
+
+
+def _link(run: Run) -> None:
+    """Store the page that explains the failure, and print where it is."""
+    copy = failure_page.keep(run.usecase.name, run_id(), run.name, run.page, run.artifacts[run.page])
+    run.tags |= {"page": f"{_page(run.id)}/artifacts/{run.page}", "page.copy": copy}
+    print(f"page: {run.tags['page']}{f' (copy: {copy})' if copy else ''}", flush=True)
 
 
 def _started() -> float:

@@ -53,7 +53,7 @@ def tell_failure(steps: list[Step], console: Console, seconds: float, links: dic
     """
     broken = [step for step in steps if step.error]
     for step in broken:
-        if "\n" not in step.error and (last := tail(step)):
+        if last := tail(step):
             console.print(last, style="dim", markup=False, soft_wrap=True)
         console.print(f"log  {log(step)}", markup=False, soft_wrap=True)
     sentence = f"failed after {seconds:.0f} s: {broken[0].name}: {broken[0].error.splitlines()[0]}"

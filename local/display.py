@@ -9,7 +9,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from core.errors import shown
-from local.runner import Step
+from local.runner import BELONGING, Step
 
 TAIL = 12  # lines of a failed step's log
 
@@ -66,4 +66,5 @@ def _columns(name: str, seconds: float) -> str:
 def tail(step: Step) -> str:
     """Return the last lines of a step's log, without the input that kfp prints first and without its error, which the step's line tells."""
     lines = step.log.read_text(errors="replace").rpartition("\n}\n")[2].splitlines()
-    return "\n".join(f"  | {shown(line)}" for line in [line for line in lines if line.strip() and not line.startswith("failed: ")][-TAIL:])
+    others = [line for line in lines if line.strip() and not line.startswith(("failed: ", *BELONGING))]
+    return "\n".join(f"  | {shown(line)}" for line in others[-TAIL:])

@@ -29,6 +29,7 @@ from core.processes import Process
 from core.signals import terminable
 
 PATIENCE = 10  # seconds that a step has to take back what it has begun
+BELONGING = ("bad data: ", "page: ")  # how the lines begin that belong to an error
 CONCLUSION = ("verdict", "server", "MLflow", "report")  # what the report says of the run
 CONDITION_TRAPS = ("Condition evaluation failed", "Could not resolve", "Failed to resolve")
 
@@ -236,7 +237,7 @@ def last_words(log: str) -> tuple[str, str]:
         if lines[index].startswith("done: "):
             return lines[index].removeprefix("done: "), ""
         if lines[index].startswith("failed: "):
-            following = [line for line in lines[index + 1 :] if line.startswith("bad data: ")]
+            following = [line for line in lines[index + 1 :] if line.startswith(BELONGING)]
             return "", "\n".join([lines[index].removeprefix("failed: "), *following])
     return "", ""
 

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 BODY = """
 <p class="note">{{ usecase.description }}</p>
-<section class="{{ "bad" if failed else "good" }}"><b>{{ "The run failed." if failed else "The run succeeded." }}</b> {{ outcome }}</section>
+<section class="{{ "bad" if failed else "good" }}"><b>{{ "The run failed." if failed else "The run succeeded." }}</b> {{ outcome }}
+{% for step in steps if step.status == "FAILED" and step.tags.get("page") %}<br>Page of {{ step.name }}: <a href="{{ step.tags["page"] }}">{{ step.tags["page"] }}</a>
+{% if step.tags.get("page.copy") %}, copy <code>{{ step.tags["page.copy"] }}</code>{% endif %}{% endfor %}</section>
 {% if steps %}
 <h2>Steps</h2>
 <table><tr><th>step</th><th>what came out</th><th class="n">seconds</th><th class="wide" style="width:16%"></th><th class="n wide">CPU seconds</th><th class="n">peak memory</th></tr>

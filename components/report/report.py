@@ -41,15 +41,16 @@ def report(config: str, failed: bool, path: str) -> None:
     try:
         steps = collect(usecase)
         failed = failed or not succeeded(usecase, steps)
-        page = write(usecase, steps, outcome(usecase, steps, failed), failed, _plots(steps), _about(usecase))
+        verdict = outcome(usecase, steps, failed)
+        page = write(usecase, steps, verdict, failed, _plots(steps), _about(usecase))
         Path(path).write_text(page, encoding="utf-8")
-        _close(usecase, page, failed, steps)
+        _close(usecase, page, verdict, failed, steps)
     except (UserError, mlflow_api.NotFound) as error:
         if not Path(path).exists():
             Path(path).write_text(write(usecase, [], f"what the steps did is not known: {error}", True, {}, _about(usecase)), encoding="utf-8")
         print(f"failed: {error}", flush=True)
         raise SystemExit(1) from error
-    _conclude(usecase, steps, failed)
+    _conclude(usecase, steps, verdict)
     print(f"done: {sum(step.metrics.get('seconds', 0) for step in steps):.0f} s in {len(steps)} steps", flush=True)
 
 
@@ -114,12 +115,12 @@ def _plots(steps: list[Step]) -> dict[str, str]:
         return {}
 
 
-def _conclude(usecase: UseCase, steps: list[Step], failed: bool) -> None:
+def _conclude(usecase: UseCase, steps: list[Step], verdict: str) -> None:
     """Print what `mlops submit --wait` shows at the end: the verdict and the addresses."""
     known = {step.name: step for step in steps}
     served = known.get("deploy") or known.get("serve")
     lines = {
-        "verdict": outcome(usecase, steps, failed),
+        "verdict": verdict,
         "server": served.tags.get("address", "") if served else "",
         "MLflow": tracking.page(usecase),
         "report": "report.html on the run's page in MLflow",
@@ -137,13 +138,13 @@ def _about(usecase: UseCase) -> dict[str, str]:
     )
 
 
-def _close(usecase: UseCase, page: str, failed: bool, steps: list[Step]) -> None:
+def _close(usecase: UseCase, page: str, verdict: str, failed: bool, steps: list[Step]) -> None:
     """Leave the outcome, the metrics, the data's hash and the page on the pipeline run's MLflow run, and end it."""
     run = tracking.parent(usecase)
     tracking.end_killed(usecase)
     data = next((step.tags["data.sha256"] for step in steps if "data.sha256" in step.tags), "unknown")
     headline = {name: value for step in steps for name, value in step.metrics.items() if name.startswith(("test.", "validation."))}
-    tracking.publish(run, {}, headline, {"outcome": outcome(usecase, steps, failed), "data.sha256": data})
+    tracking.publish(run, {}, headline, {"outcome": verdict, "data.sha256": data})
     if not tracking.is_joined():
         tracking.end(run, "FAILED" if failed else "FINISHED")
     mlflow_api.put_artifact(tracking.get(run)["info"]["artifact_uri"], "report.html", page.encode())  # last: it needs S3, too

@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline
 from components.train.allowance import allowance, kept_to
 from components.train.learner import Learner
 from components.train.memory import Budget
-from components.train.page import write
+from components.train.page import write, write_failed
 from components.train.survey import Survey, survey
 from core.bundle import dump_model
 from core.classes import listed, note, positive
@@ -59,14 +59,20 @@ def fit(run: Run, table: str, model: str, page: str) -> float:
     usecase, allowed = run.usecase, allowance(run.usecase)
     found = survey(table, usecase)
     _require_variety(usecase, found)
-    budget = Budget(usecase, found, allowed)
-    with kept_to(allowed):
-        learnt = _learn(run, table, found, budget)
-        Path(model).write_bytes(dump_model(learnt.pipeline))
+    budget, trials = Budget(usecase, found, allowed), list[Trial]()
+    run.page = "trials.html"
+    try:
+        with kept_to(allowed):
+            learnt = _learn(run, table, found, budget, trials)
+            Path(model).write_bytes(dump_model(learnt.pipeline))
+    except BaseException:
+        if trials:
+            run.artifacts[run.page] = write_failed(usecase, trials, page)
+        raise
     best, rows, failed = learnt.trial, fitted_on(usecase, learnt.rows, found, usecase.train.fitted_on), failures(learnt.trials)
     known = note(usecase, found.classes["train"])
     problem = str(failed) if failed.number else ""
-    run.artifacts["trials.html"] = write(usecase, learnt.trials, best, learnt.value, rows, problem, known.get("positive_class", ""), page)
+    run.artifacts[run.page] = write(usecase, learnt.trials, best, learnt.value, rows, problem, known.get("positive_class", ""), page)
     run.parameters |= {
         "candidate": best.candidate,
         "estimator": usecase.train.candidates[best.candidate].estimator,
@@ -109,13 +115,13 @@ class Learnt(NamedTuple):
     trials: list[Trial]
 
 
-def _learn(run: Run, table: str, found: Survey, budget: Budget) -> Learnt:
+def _learn(run: Run, table: str, found: Survey, budget: Budget, trials: list[Trial]) -> Learnt:
     usecase, split = run.usecase, run.usecase.train.fitted_on
     searched, rows = budget.rows("train"), budget.rows(split)
     if usecase.train.refit == "all":
         budget.rows("all")  # refused now, not after the verdict
     learner = Learner(table, usecase, found, budget)
-    trials = search(usecase, learner, min(searched, usecase.train.sample_rows or searched), run.trial)
+    search(usecase, learner, min(searched, usecase.train.sample_rows or searched), run.trial, trials)
     best = _best(usecase, trials, found)
     try:
         pipeline = learner.fit(best.candidate, best.parameters, rows, split)
@@ -128,12 +134,18 @@ def _learn(run: Run, table: str, found: Survey, budget: Budget) -> Learnt:
     return Learnt(pipeline, value, rows, best, trials)
 
 
-def search(usecase: UseCase, learner: Learner, rows: int, publish: Publish) -> list[Trial]:
+def search(usecase: UseCase, learner: Learner, rows: int, publish: Publish, trials: list[Trial]) -> None:
     """Try `max_trials` models: each candidate at least once, then where optuna's TPE expects the best.
 
     Source: Bergstra et al., Algorithms for Hyper-Parameter Optimization, NeurIPS 2011.
+
+    Args:
+        usecase: The use case.
+        learner: Fits and scores.
+        rows: How many training rows a trial learns from.
+        publish: Gets each trial.
+        trials: Gets each trial, so that those before an interruption are known.
     """
-    trials: list[Trial] = []
 
     def objective(trial: optuna.Trial) -> float:
         name = trial.suggest_categorical("candidate", list(usecase.train.candidates))
@@ -157,7 +169,6 @@ def search(usecase: UseCase, learner: Learner, rows: int, publish: Publish) -> l
     for name in usecase.train.candidates:
         study.enqueue_trial({"candidate": name})
     study.optimize(objective, n_trials=usecase.train.max_trials)
-    return trials
 
 
 def _suggest(trial: optuna.Trial, name: str, candidate: Candidate) -> dict[str, Any]:

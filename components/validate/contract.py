@@ -64,7 +64,8 @@ def validate(run: Run, folder: str, page: str, raw: dict[str, Any] | None = None
             for name, contract in run.usecase.contract.items()
         ]
     sentences = list(_sentences(run.usecase, checked))
-    run.artifacts["data.html"] = write(run.usecase, checked, page)
+    run.page = "data.html"
+    run.artifacts[run.page] = write(run.usecase, checked, page)
     run.artifacts[VIOLATIONS] = json.dumps(list(_noted(checked)), indent=2).encode()
     run.artifacts[PROFILE] = json.dumps({"form": FORM, "tables": {one.name: _kept(one) for one in checked}}).encode()
     run.metrics["violations"] = float(sum(len(one.violations) for one in checked))

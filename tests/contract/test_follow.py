@@ -85,15 +85,15 @@ def test_groups_drivers_and_closed_gates_are_no_steps(kubeflow: Kubeflow, submit
 
 def test_a_failed_step_ends_with_its_own_error_from_the_log_of_its_last_try(kubeflow: Kubeflow, submitted: Submitted) -> None:
     leave(submitted, "extract", "failed: the first try\n", retry=0)
-    leave(submitted, "extract", "one line\nfailed: wine.csv is gone: put it back\n", retry=1)
+    leave(submitted, "extract", "one line\nfailed: wine.csv is gone: put it back\nMLflow is slow\npage: http://mlflow/page.html\n", retry=1)
     kubeflow.states = ["RUNNING", "FAILED"]
     kubeflow.tasks = [[task("extract", "RUNNING")], [task("root", "FAILED"), task("extract", "FAILED"), task("report", "SUCCEEDED")]]
 
     printed, error = watch(submitted)
 
     assert error == "extract: wine.csv is gone: put it back"
-    assert "✗  extract        7.5 s  wine.csv is gone: put it back\n" in printed
-    assert "  | one line\nlog  " in printed
+    assert f"✗  extract        7.5 s  wine.csv is gone: put it back\n{'':25}page: http://mlflow/page.html\n" in printed
+    assert "  | one line\n  | MLflow is slow\nlog  " in printed
     assert (Path(printed.split("log  ")[1].split("\n")[0])).read_text().startswith("one line")
 
 

@@ -18,10 +18,10 @@ from local.platform import Platform
 from tests.unit import small
 
 
-def leave(config: str, step: str, metrics: dict[str, float] | None = None, error: str = "") -> None:
+def leave(config: str, step: str, metrics: dict[str, float] | None = None, error: str = "", **tags: str) -> None:
     """Leave in MLflow what a step leaves."""
     run = Run(step, parse(config), metrics=metrics or {}, summary=f"{step} did its work", live=True)
-    run.tags |= {"error": error} if error else {}
+    run.tags |= tags | ({"error": error} if error else {})
     run.close("FAILED" if error else "FINISHED")
 
 
@@ -51,14 +51,16 @@ def test_a_run_that_succeeded_is_told_step_by_step_and_ended(platform: Platform,
 def test_a_run_that_failed_is_told_with_the_step_and_its_sentence(platform: Platform, run_id: str, tmp_path: Path) -> None:
     config, page = small.config(), tmp_path / "page.html"
     leave(config, "extract")
-    leave(config, "validate", error="bad data: rows.x: 3 rows are null")
+    leave(config, "validate", error="bad data: rows.x: 3 rows are null", page="http://mlflow/data.html")
 
     report(config, True, str(page))
 
     status, tags = outcome(config)
     assert status == "FAILED"
     assert tags["outcome"] == "validate failed: bad data: rows.x: 3 rows are null"
-    assert "Validate failed: bad data: rows.x: 3 rows are null" in page.read_text()
+    text = page.read_text()
+    assert "Validate failed: bad data: rows.x: 3 rows are null" in text
+    assert 'Page of validate: <a href="http://mlflow/data.html">http://mlflow/data.html</a>' in text
 
 
 def test_a_step_that_left_no_word_is_named(platform: Platform, run_id: str, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from components.train.allowance import allowance
-from components.train.fit import Trial, fit, search
+from components.train.fit import Publish, Trial, fit, search
 from components.train.learner import Learner
 from components.train.memory import Budget
 from components.train.parameters import adapted
@@ -42,6 +42,12 @@ def learner(usecase: UseCase, table: str | Path) -> Learner:
     return Learner(str(table), usecase, found, Budget(usecase, found, allowance(usecase)))
 
 
+def searched(usecase: UseCase, learner: Learner, publish: Publish = lambda *_: None) -> list[Trial]:
+    trials = list[Trial]()
+    search(usecase, learner, 360, publish, trials)
+    return trials
+
+
 def test_each_kind_of_task_gives_a_model_that_has_learnt_something(trained: Trained) -> None:
     model = load_model(Path(trained.model).read_bytes())
     rows, truth = examples(trained.table, trained.usecase, "test")
@@ -62,7 +68,7 @@ def test_the_same_seed_gives_the_same_bytes(trained: Trained, tmp_path: Path) ->
 def test_another_seed_searches_elsewhere(binary: Trained) -> None:
     usecases = [small.usecase(train__seed=seed) for seed in (1, 1, 2)]
 
-    tried = [[trial.parameters for trial in search(usecase, learner(usecase, binary.table), 360, _nowhere)] for usecase in usecases]
+    tried = [[trial.parameters for trial in searched(usecase, learner(usecase, binary.table))] for usecase in usecases]
 
     assert tried[0] == tried[1] != tried[2]
 
@@ -70,7 +76,7 @@ def test_another_seed_searches_elsewhere(binary: Trained) -> None:
 def test_the_best_of_all_trials_on_the_validation_rows_is_kept(tmp_path: Path) -> None:
     run, value = fitted(small.usecase(train__max_trials=5), tmp_path)
 
-    trials = search(run.usecase, learner(run.usecase, tmp_path / "table.parquet"), 360, _nowhere)
+    trials = searched(run.usecase, learner(run.usecase, tmp_path / "table.parquet"))
     assert value == max(trial.score for trial in trials if trial.score is not None)
     assert (run.metrics["trials"], run.metrics["validation.roc_auc"]) == (5, value)
     assert run.parameters["estimator"].endswith(("LogisticRegression", "HistGradientBoostingClassifier"))
@@ -80,17 +86,16 @@ def test_the_best_of_all_trials_on_the_validation_rows_is_kept(tmp_path: Path) -
 def test_of_errors_the_least_is_kept(tmp_path: Path) -> None:
     run, value = fitted(small.usecase("regression"), tmp_path)
 
-    trials = search(run.usecase, learner(run.usecase, tmp_path / "table.parquet"), 360, _nowhere)
+    trials = searched(run.usecase, learner(run.usecase, tmp_path / "table.parquet"))
     assert value == min(trial.score for trial in trials if trial.score is not None)
 
 
 def test_every_candidate_is_tried_and_every_trial_published(binary: Trained) -> None:
     published: list[tuple[str, dict[str, Any], dict[str, float]]] = []
 
-    trials = search(
+    trials = searched(
         binary.usecase,
         learner(binary.usecase, binary.table),
-        360,
         lambda name, _, parameters, metrics: published.append((name, parameters, metrics)),
     )
 
@@ -125,13 +130,15 @@ def test_when_all_trials_fail_the_first_reason_is_shown(tmp_path: Path, candidat
 
     assert str(refused.value).startswith(f"all 3 trials failed, the first with: {reason}")
     assert not (tmp_path / "model.skops").exists()
+    page = (tmp_path / "trials.html").read_text()
+    assert "No model was kept: the step failed after 3 of 3 trials." in page and "Kept:" not in page
 
 
 def test_a_fault_of_our_own_is_no_failed_trial(binary: Trained) -> None:
     broken = binary.usecase.model_copy(update={"metric": "no such metric"})
 
     with pytest.raises(KeyError, match="no such metric"):
-        search(binary.usecase, learner(broken, binary.table), 360, _nowhere)
+        searched(binary.usecase, learner(broken, binary.table))
 
 
 def test_a_choice_may_hold_lists_and_mappings_without_a_warning(tmp_path: Path) -> None:
@@ -374,8 +381,4 @@ class Foreign(Silent):
 
 
 def _trials(run: Run, folder: Path) -> list[Trial]:
-    return search(run.usecase, learner(run.usecase, folder / "table.parquet"), 360, _nowhere)
-
-
-def _nowhere(name: str, started: float, parameters: dict[str, Any], metrics: dict[str, float]) -> None:
-    """Publish nothing."""
+    return searched(run.usecase, learner(run.usecase, folder / "table.parquet"))

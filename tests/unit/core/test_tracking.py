@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from core import tracking
+from core import storage, tracking
 from core.config import UseCase
 from core.configtext import parse
 from core.errors import UserError
@@ -175,6 +175,28 @@ def test_a_users_mistake_ends_the_step_with_one_sentence(config: str, capsys: py
     assert capsys.readouterr().out == "failed: bad data: a\nbad data: b\n"
     assert tracking.get(run.id)["info"]["status"] == "FAILED"
     assert _tags(run.id)["error"] == "bad data: a\nbad data: b"
+
+
+def test_a_failed_step_says_where_its_page_is(config: str, run_id: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), record("validate", config) as run:
+        run.page, run.artifacts = "data.html", {"data.html": b"<p>bad rows</p>"}
+        raise UserError("bad data: rows.x: 3 rows are null")
+
+    copy = f"s3://pipelines/kfp/{run.usecase.name}-training/{run_id}/validate/data.html"
+    link = f"{tracking.page(run.usecase).rpartition('/')[0]}/{run.id}/artifacts/data.html"
+    assert capsys.readouterr().out == f"failed: bad data: rows.x: 3 rows are null\npage: {link} (copy: {copy})\n"
+    assert (_tags(run.id)["page"], _tags(run.id)["page.copy"]) == (link, copy)
+    assert storage.read(copy) == get_artifact(tracking.get(run.id)["info"]["artifact_uri"], "data.html") == b"<p>bad rows</p>"
+
+
+def test_a_page_that_s3_refuses_is_still_in_mlflow(config: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    with pytest.raises(SystemExit), record("train", config) as run:
+        run.page, run.artifacts = "trials.html", {"trials.html": b"<p>trials</p>"}
+        raise UserError("all trials failed")
+
+    assert capsys.readouterr().out.endswith(f"/{run.id}/artifacts/trials.html\n")
+    assert get_artifact(tracking.get(run.id)["info"]["artifact_uri"], "trials.html") == b"<p>trials</p>"
 
 
 def test_a_mistake_of_ours_keeps_its_traceback_and_is_noted_too(config: str, capsys: pytest.CaptureFixture[str]) -> None:
