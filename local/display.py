@@ -64,7 +64,7 @@ def _columns(name: str, seconds: float) -> str:
 
 
 def tail(step: Step) -> str:
-    """Return the last lines of a step's log, without the input that kfp prints first and without its error, which the step's line tells."""
-    lines = step.log.read_text(errors="replace").rpartition("\n}\n")[2].splitlines()
+    """Return the last lines of a step's log, without its error, which the step's line tells."""
+    lines = step.log.read_text(errors="replace").splitlines()
     others = [line for line in lines if line.strip() and not line.startswith(("failed: ", *BELONGING))]
     return "\n".join(f"  | {shown(line)}" for line in others[-TAIL:])

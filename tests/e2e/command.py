@@ -118,7 +118,7 @@ def is_step(process: psutil.Process, step: str) -> bool:
         command = process.cmdline()
     except psutil.Error:
         return False
-    return command[-2:] == ["--function_to_execute", step] and command[1:3] == ["-m", "kfp.dsl.executor_main"]
+    return command[-2:] == ["--function_to_execute", step] and command[1:3] == ["-m", "components.executor"]
 
 
 def wait_for(ready: Callable[[], Found | None], seconds: float = 60) -> Found:

@@ -209,6 +209,14 @@ def test_an_override_holds_for_its_run_alone(diabetes: Story) -> None:
     assert load("diabetes").train.max_trials == 4
 
 
+def test_a_steps_log_is_what_the_step_says(wine: Story) -> None:
+    logs = {step: (wine.first.folder / f"{step}.log").read_text().splitlines() for step in ORDER}
+
+    assert max(len(lines) for lines in logs.values()) <= 8  # of register; train has a line a trial
+    assert [lines[-1].partition(":")[0] for lines in logs.values()] == ["done"] * len(ORDER)
+    assert not any("INFO" in line or "executor_input" in line for lines in logs.values() for line in lines)
+
+
 # A run that fails
 
 
