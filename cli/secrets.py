@@ -11,7 +11,7 @@ import yaml
 from core.errors import UserError
 
 PLATFORM, PIPELINE, SERVING = "mlops-platform", "mlops", "mlops-serving"
-USERS = ("pipeline", "mlflow", "serving")  # of MinIO, each with the policy of its name in k8s/base/buckets/policies
+USERS = ("pipeline", "mlflow", "serving", "pages")  # of MinIO, each with the policy of its name in k8s/base/buckets/policies
 
 
 def write(path: Path) -> None:

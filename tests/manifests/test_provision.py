@@ -41,7 +41,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def users(tmp_path: Path) -> Path:
     """The mounted Secret: one file a user."""
-    for user in ("pipeline", "mlflow", "serving"):
+    for user in ("pipeline", "mlflow", "serving", "pages"):
         (tmp_path / user).write_text(f"password-of-{user}")
     return tmp_path
 
@@ -82,6 +82,7 @@ ALLOWED = {
     },
     "mlflow": {(verb, "mlflow") for verb in ("list", "get", "put", "delete")},
     "serving": {("get", "models"), ("put", "predictions")},
+    "pages": {("list", "pipelines"), ("get", "pipelines")},
 }
 
 

@@ -36,7 +36,7 @@ def test_every_password_is_another_one_each_time(tmp_path: Path) -> None:
     # then
     first, second = _read(tmp_path / "a.yaml"), _read(tmp_path / "b.yaml")
     users = first["mlops-platform", "minio-users"]
-    assert len(set(users.values())) == len(users) == 3
+    assert len(set(users.values())) == len(users) == 4
     assert all(len(password) >= 32 for password in users.values())
     assert not set(users.values()) & set(second["mlops-platform", "minio-users"].values())
 
