@@ -1,4 +1,4 @@
-"""What every component has in common: the one image, nothing installed when it starts, and a log of its own."""
+"""What every component has in common: the one image, nothing installed at its start, a log of its own."""
 
 import os
 from collections.abc import Callable

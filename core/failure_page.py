@@ -1,4 +1,7 @@
-"""The page that explains a failure: Kubeflow uploads the outputs of a step only if it succeeds, so the step does it itself."""
+"""The page that explains a failure.
+
+Kubeflow uploads the outputs of a step only if it succeeds, so the step stores this one itself.
+"""
 
 from core import storage
 from core.errors import UserError
@@ -15,7 +18,7 @@ def keep(usecase: str, run_id: str, step: str, name: str, page: bytes) -> str:
         page: The page.
 
     Returns:
-        Its address; empty if object storage is not configured or does not take it. The step's own error is the one to show.
+        Its address; empty if object storage is not configured or refuses it.
     """
     address = f"{storage.artifacts()}/{usecase}-training/{run_id}/{step}/{name}"
     try:
