@@ -31,7 +31,6 @@ class Version:
         digest: SHA-256 of the served form, `sha256:...`.
         judged_against: The champion's version when it was judged, empty without one.
         run: The pipeline run that registered it.
-        image: The image of that run.
         data: SHA-256 of the data that it was trained on.
         previous: The champion before it, empty without one.
         reason: Why it was found better, or why somebody made it champion.
@@ -45,7 +44,6 @@ class Version:
     digest: str
     judged_against: str
     run: str = ""
-    image: str = ""
     data: str = ""
     previous: str = ""
     reason: str = ""
@@ -193,7 +191,7 @@ def _parse(item: dict[str, object]) -> Version:
     pairs = item.get("tags", [])
     tags = {pair["key"]: pair["value"] for pair in pairs} if isinstance(pairs, list) else {}
     keys = (
-        *("serving.uri", "serving.digest", "judged_against", "kfp.pipeline_run_id", "image", "data.sha256"),
+        *("serving.uri", "serving.digest", "judged_against", "kfp.pipeline_run_id", "data.sha256"),
         *("previous", "reason", "better", "fitted.uri"),
     )
     return Version(str(item["name"]), str(item["version"]), *(tags.get(key, "") for key in keys))

@@ -3,13 +3,15 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import requests
 
-from components.deploy.cluster import objects, rollout
+from components.deploy.agreement import is_version
+from components.deploy.cluster import images, objects, rollout
 from components.deploy.cluster.lease import Lease, held
 from components.deploy.cluster.objects import PREFIX, Release
+from components.deploy.cluster.served import Served
 from core import cluster
 from core.cluster import Object
 from core.config import Serving
@@ -18,33 +20,6 @@ from core.registry import Version
 
 SWITCH_SECONDS = 15  # until the Service's new selector is in force on this node
 SINCE, RUN, DIGEST, VERSION = "mlops/since", "mlops/run", "mlops/digest", "mlops/version"
-
-
-@dataclass(frozen=True)
-class Served:
-    """A release on the cluster.
-
-    Attributes:
-        usecase: The model.
-        version: Its version.
-        uri: Where its served form lies.
-        digest: SHA-256 of that.
-        release: The name of its Deployment.
-        address: Of the Service.
-        servers: Addresses of its pods.
-        since: When it was proven in service, empty before.
-        run: Which pipeline run registered it.
-    """
-
-    usecase: str
-    version: str
-    uri: str
-    digest: str
-    release: str
-    address: str
-    servers: tuple[str, ...] = ()
-    since: str = ""
-    run: str = ""
 
 
 class ClusterDeployer:
@@ -77,9 +52,9 @@ class ClusterDeployer:
         Raises:
             UserError: Its servers do not come, with the reason.
         """
-        release = Release(version, self.resources, self.settings)
         for kind in objects.A_USECASE:
             self._require_own(kind)  # before anything is made
+        release = Release(version, self._image(version), self.resources, self.settings)
         for shared in (objects.account(self.name, self.settings), objects.network_policy(self.name, self.settings)):
             cluster.apply(shared)
         deployment = cluster.apply(release.deployment(self._replicas(release)))
@@ -116,12 +91,26 @@ class ClusterDeployer:
         deployment = cluster.get("Deployment", self.namespace, served.release)
         if SINCE not in deployment["metadata"].get("annotations", {}):
             cluster.annotate(deployment, {VERSION: served.version, DIGEST: served.digest, RUN: served.run, SINCE: now})
+        service = cluster.get("Service", self.namespace, self.name)
+        cluster.annotate(service, images.noted(service, served.version, images.Image(served.image, served.digest)))
         self._remove_others(served.release)
 
     def count(self, served: Served) -> str:
         """Say how many servers a release has."""
         deployment = cluster.get("Deployment", self.namespace, served.release)
         return f"{deployment.get('status', {}).get('availableReplicas', 0)} of {deployment['spec']['replicas']} servers"
+
+    def _image(self, version: Version) -> str:
+        """Return the image for a version: of its servers if it serves, which a killed deployment may not have noted yet."""
+        now = self.serving()
+        if now and is_version(now, version):
+            before = now.image
+        else:
+            try:
+                before = images.served(cluster.get("Service", self.namespace, self.name), version)
+            except cluster.Gone:
+                before = ""
+        return images.choose(version, before, self.settings.images)
 
     def _require(self) -> None:
         if self._lease:
@@ -163,6 +152,7 @@ class ClusterDeployer:
             self._address,
             tuple(f"http://{pod['status']['podIP']}:8080" for pod in self._pods(release) if _is_ready(pod)),
             deployment["metadata"].get("annotations", {}).get(SINCE, ""),
+            image=container["image"],
         )  # fmt: skip
 
     def _pods(self, release: str) -> list[Object]:

@@ -36,6 +36,7 @@ class Settings:
         grpc_port: Where the servers listen for gRPC beside HTTP, 0 for not at all.
         account_annotations: Of the servers' ServiceAccounts, such as the role of a cloud by which they read object storage.
         pipeline_namespace: Namespace of the deploy step, whose pods may ask the servers for their golden rows.
+        images: Repositories whose images may serve; empty for the one of the deploy step's own image.
     """
 
     namespace: str
@@ -47,6 +48,7 @@ class Settings:
     grpc_port: int = 0
     account_annotations: Mapping[str, str] = field(default_factory=dict)
     pipeline_namespace: str = "mlops"
+    images: tuple[str, ...] = ()
 
 
 def settings() -> Settings:
@@ -61,15 +63,16 @@ def settings() -> Settings:
         _number("SERVING_GRPC_PORT", 0, least=0),
         _annotations("SERVING_ACCOUNT_ANNOTATIONS"),
         _own_namespace() or Settings.pipeline_namespace,
+        tuple(os.environ.get("SERVING_IMAGES", "").split()),
     )
 
 
 class Release:
     """One version with all that it runs by; the same content has the same name."""
 
-    def __init__(self, version: Version, serving: Serving, settings: Settings) -> None:
+    def __init__(self, version: Version, image: str, serving: Serving, settings: Settings) -> None:
         self.usecase, self.version, self.settings = version.name, version.version, settings
-        self._template = _deployment(version, serving, settings)
+        self._template = _deployment(version, image, serving, settings)
         content = json.dumps(self._template, sort_keys=True).encode()
         self.name = f"{version.name}-v{version.version}-{hashlib.sha256(content).hexdigest()[:6]}"
 
@@ -158,14 +161,14 @@ def _shared(made: Object, usecase: str, settings: Settings) -> Object:
     return made
 
 
-def _deployment(version: Version, serving: Serving, settings: Settings) -> Object:
+def _deployment(version: Version, image: str, serving: Serving, settings: Settings) -> Object:
     """Return the Deployment without what is named after it."""
     made = manifest("deployment")
     made["spec"] |= {"minReadySeconds": settings.min_ready_seconds, "progressDeadlineSeconds": settings.timeout_seconds + settings.min_ready_seconds}
     pod = made["spec"]["template"]["spec"]
     pod["serviceAccountName"] = version.name
     container = pod["containers"][0]
-    container["image"] = _image(version)
+    container["image"] = image
     container["resources"]["limits"] |= {"cpu": serving.cpu, "memory": serving.memory}
     values = {"MODEL_NAME": version.name, "MODEL_VERSION": version.version, "MODEL_URI": version.uri, "MODEL_DIGEST": version.digest}
     values |= serving.variables
@@ -176,16 +179,6 @@ def _deployment(version: Version, serving: Serving, settings: Settings) -> Objec
         container["env"].append({"name": "GRPC_PORT", "value": str(settings.grpc_port)})
         container["ports"].append({"name": "grpc", "containerPort": settings.grpc_port})
     return made
-
-
-def _image(version: Version) -> str:
-    """Return the image that registered the version: what it was proven with."""
-    image = version.image or os.environ.get("IMAGE", "")
-    if not image or " " in image:
-        raise UserError(
-            f"version {version.version} of {version.name} was registered without an image, on a laptop perhaps: run the pipeline in the cluster"
-        )
-    return image
 
 
 def _number(name: str, default: int, least: int = 1) -> int:

@@ -19,7 +19,7 @@ from core.config import Serving
 from core.errors import UserError
 from core.registry import Version
 
-VERSION = Version("wine", "1", "s3://models/wine/ab.zip", "sha256:ab", "", image="example/image:1")
+VERSION = Version("wine", "1", "s3://models/wine/ab.zip", "sha256:ab", "")
 PLACES = {"NetworkPolicy": "networkpolicies", "Service": "services", "ServiceAccount": "serviceaccounts"}
 
 

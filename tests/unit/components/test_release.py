@@ -13,13 +13,14 @@ from core.config import Serving
 from core.errors import UserError
 from core.registry import Version
 
-VERSION = Version("flights", "7", "s3://models/flights/ab.zip", "sha256:ab", "6", run="r", image="example/image:1f3a")
+VERSION = Version("flights", "7", "s3://models/flights/ab.zip", "sha256:ab", "6", run="r")
+IMAGE = "example/image:1f3a"
 SETTINGS = Settings("models", 2, 5, 12, 100, "ClusterIP")
 RESOURCES = Serving(cpu="750m", memory="640Mi", log_predictions=0.05)
 
 
-def release(version: Version = VERSION, resources: Serving = RESOURCES, settings: Settings = SETTINGS) -> Release:
-    return Release(version, resources, settings)
+def release(version: Version = VERSION, image: str = IMAGE, resources: Serving = RESOURCES, settings: Settings = SETTINGS) -> Release:
+    return Release(version, image, resources, settings)
 
 
 def container(made: dict[str, Any]) -> dict[str, Any]:
@@ -74,7 +75,7 @@ def test_everything_that_selects_pods_selects_those_of_the_release() -> None:
     [
         pytest.param({"version": dataclasses.replace(VERSION, version="8")}, id="version"),
         pytest.param({"version": dataclasses.replace(VERSION, digest="sha256:cd")}, id="digest"),
-        pytest.param({"version": dataclasses.replace(VERSION, image="example/image:2")}, id="image"),
+        pytest.param({"image": "example/image:2"}, id="image"),
         pytest.param({"resources": Serving(memory="1Gi")}, id="resources"),
         pytest.param({"resources": Serving(cpu="750m", memory="640Mi", log_predictions=0.5)}, id="prediction log"),
         pytest.param({"resources": Serving(cpu="750m", memory="640Mi", log_predictions=0.05, keep_alive=620)}, id="keep-alive"),
@@ -95,20 +96,13 @@ def test_the_number_of_servers_changes_no_name() -> None:
     assert not objects.is_release("flight", release().name)
 
 
-@pytest.mark.parametrize("image", ["", "none, this machine's environment"])
-def test_a_version_that_was_registered_without_an_image_is_refused(image: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("IMAGE", raising=False)
-
-    with pytest.raises(UserError, match="version 7 of flights was registered without an image"):
-        release(dataclasses.replace(VERSION, image=image))
-
-
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     values = {"SERVING_NAMESPACE": "models", "SERVING_MIN_REPLICAS": "2", "SERVING_SERVICE_TYPE": "LoadBalancer", "SERVING_GRPC_PORT": "8081"}
+    values["SERVING_IMAGES"] = "example/image  example/other"
     for name, value in values.items():
         monkeypatch.setenv(name, value)
 
-    assert settings() == Settings("models", 2, 3, 10, 300, "LoadBalancer", 8081)
+    assert settings() == Settings("models", 2, 3, 10, 300, "LoadBalancer", 8081, images=("example/image", "example/other"))
 
 
 @pytest.mark.parametrize(("name", "value", "least"), [("SERVING_MAX_REPLICAS", "many", 1), ("SERVING_TIMEOUT_SECONDS", "0", 1)])

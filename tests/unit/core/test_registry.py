@@ -176,12 +176,12 @@ def _tags(version: registry.Version) -> dict[str, str]:
 
 def test_a_version_says_what_it_was_made_of(name: str) -> None:
     made = version(name, "sha256:ab")
-    registry.tag(made, {"kfp.pipeline_run_id": "run-1", "image": "some/image:1", "data.sha256": "12ab", "reason": "it is better"})
+    registry.tag(made, {"kfp.pipeline_run_id": "run-1", "data.sha256": "12ab", "reason": "it is better"})
 
     found = registry.get(name, made.version)
 
     assert found
-    assert (found.run, found.image, found.data, found.reason) == ("run-1", "some/image:1", "12ab", "it is better")
+    assert (found.run, found.data, found.reason) == ("run-1", "12ab", "it is better")
 
 
 def test_the_registry_knows_who_was_champion_when_and_why(name: str) -> None:
