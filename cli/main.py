@@ -68,9 +68,7 @@ def submit(
         str | None,
         typer.Option(help="Namespace of the run: your profile's (KFP_NAMESPACE) on a multi-user Kubeflow; with --job by default mlops."),
     ] = None,
-    service_account: Annotated[
-        str, typer.Option(envvar="KFP_SERVICE_ACCOUNT", help="ServiceAccount of the run's pods; k8s/base/deployer allows this one to deploy.")
-    ] = ACCOUNT,
+    service_account: Annotated[str, typer.Option(envvar="KFP_SERVICE_ACCOUNT", help="ServiceAccount of the run's pods.")] = ACCOUNT,
     login_as: Annotated[
         str | None,
         typer.Option(envvar="KFP_LOGIN_AS", help="Log in with a token for this ServiceAccount (default-editor), made with kubectl's credentials."),

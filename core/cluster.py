@@ -8,6 +8,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from core.errors import Conflict, UserError, first_line
@@ -16,7 +17,9 @@ MANAGER = "mlops"  # the field manager of what we apply
 PATIENCE = 60.0  # seconds that the API server may be away, as when it is restarted
 TIMEOUT = 20.0  # seconds of one request
 
-ACCOUNT = "pipeline"  # the ServiceAccount of the steps, which k8s/base/deployer allows to deploy
+ACCOUNT = "pipeline"  # the ServiceAccount of the steps: it has no right where models are served
+DEPLOYER = "deployer"  # the ServiceAccount that k8s/base/deployer allows to deploy; its token is in the Secret TOKEN
+TOKEN, TOKEN_FOLDER = "mlops-deployer", "/etc/mlops-deployer"
 
 Object = dict[str, Any]
 
@@ -34,6 +37,7 @@ PATHS = {
 NO_IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")  # why a container waits for its image
 SETTLING = 30.0  # seconds after the API server was away, in which a refusal may pass
 _away_at = -math.inf
+_account = Path("/var/run/secrets/kubernetes.io/serviceaccount")  # whose token we use inside a cluster: the pod's own
 FORBIDDEN = re.compile(
     r'User "(?P<user>[^"]+)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)" '
     r'in API group "(?P<group>[^"]*)" in the namespace "(?P<namespace>[^"]+)"'
@@ -46,6 +50,14 @@ class Forbidden(UserError):
 
 class Gone(UserError):
     """The object is not there."""
+
+
+def act_as(folder: Path) -> None:
+    """Use the ServiceAccount whose token is in this folder for all further requests, if there is one."""
+    global _account
+    if (folder / "token").exists():
+        _account = folder
+        _client.cache_clear()
 
 
 def get(kind: str, namespace: str, name: str) -> Object:
@@ -192,7 +204,7 @@ def _client() -> Any:
     settings.retries = False  # ours, without its warnings
     try:
         if "KUBECONFIG" not in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ:
-            config.load_incluster_config(settings)
+            config.incluster_config.InClusterConfigLoader(_account / "token", _account / "ca.crt").load_and_set(settings)
             settings.proxy = None  # the cluster's own API
         else:
             config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=settings)
@@ -224,7 +236,8 @@ def forbidden(message: str) -> Forbidden:
     """Say which rule is missing, and what grants it."""
     found = FORBIDDEN.search(message)
     if not found:
-        return Forbidden(f"the Kubernetes API refuses: {message}")
+        policy, denied, reason = message.partition("denied request: ")
+        return Forbidden(f"the cluster's admission policy refuses: {reason}" if denied else f"the Kubernetes API refuses: {policy}")
     group, resource, verb, namespace = (found[key] for key in ("group", "resource", "verb", "namespace"))
     account = found["user"].removeprefix("system:serviceaccount:")
     name = account.rpartition(":")[2]
@@ -232,5 +245,10 @@ def forbidden(message: str) -> Forbidden:
     subject = f"--user={account}" if account == found["user"] else f"--serviceaccount={account}"
     bind = f"`kubectl -n {namespace} create rolebinding deployer-{name} --role=deployer {subject}`"
     rule = f'{{apiGroups: ["{group}"], resources: [{resource}], verbs: [{verb}]}}'
-    cure = f"run as the ServiceAccount {ACCOUNT} (`mlops submit --service-account {ACCOUNT}`)" if name != ACCOUNT else "apply k8s/overlays/... again"
-    return Forbidden(f"{refused}: the rule {rule} is missing: {cure}, or bind the Role deployer: {bind}")
+    if name == DEPLOYER:
+        cure = f"apply k8s/overlays/... again, or bind the Role deployer: {bind}"
+    elif name == ACCOUNT:
+        cure = f"the pod has no token of the ServiceAccount {DEPLOYER}, which may: apply k8s/overlays/..., which makes the Secret {TOKEN}"
+    else:
+        cure = f"use the ServiceAccount {DEPLOYER}, whose token is in the Secret {TOKEN} (apply k8s/overlays/...), or bind the Role deployer: {bind}"
+    return Forbidden(f"{refused}: the rule {rule} is missing: {cure}")

@@ -15,6 +15,7 @@ from components.step import IMAGE
 from components.train.component import refit, train
 from components.transform.component import transform
 from components.validate.component import validate
+from core.cluster import TOKEN, TOKEN_FOLDER
 from core.config import LIMITED_AS, Spark, Step, UseCase
 from core.configtext import USECASE
 from core.mlflow_connection import FALLBACK
@@ -41,6 +42,7 @@ SERVING = (
     "SERVING_SERVICE_TYPE",
     "SERVING_GRPC_PORT",
     "SERVING_ACCOUNT_ANNOTATIONS",
+    "SERVING_IMAGES",
 )
 LABELS = {  # by which the NetworkPolicies of k8s/base/pipeline select the pod; no Istio sidecar, which has no use here
     "app.kubernetes.io/name": "pipeline",
@@ -73,17 +75,18 @@ class Steps:
         self.evaluate = self._task(evaluate)
         self.refit = self._task(refit)
         self.register = self._task(register)
-        self.deploy = self._task(deploy)
-        self.serve = self._task(serve)
+        self.deploy = self._task(deploy, deployer=True)
+        self.serve = self._task(serve, deployer=True)
         self.load = self._task(load, sources=True)
         self.report = self._task(report)
 
-    def _task(self, component: Any, *, sources: bool = False, spark: Spark | None = None) -> Callable[..., dsl.PipelineTask]:
+    def _task(self, component: Any, *, sources: bool = False, deployer: bool = False, spark: Spark | None = None) -> Callable[..., dsl.PipelineTask]:
         """Give every task of a component its settings.
 
         Args:
             component: The component.
             sources: Whether it talks to the servers that data come from or go to.
+            deployer: Whether it changes what serves: only such a task gets the token for it.
             spark: With which Spark it works.
         """
 
@@ -100,6 +103,8 @@ class Steps:
                 kubernetes.add_pod_label(made, label, value)
             if sources:
                 _introduce(made)
+            if deployer:
+                kubernetes.use_secret_as_volume(made, TOKEN, TOKEN_FOLDER, optional=True)
             if spark:
                 _enlarge(made, spark)
             return made

@@ -16,6 +16,7 @@ from google.protobuf.json_format import ParseDict
 from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConfig
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec, PlatformSpec
 
+from core.cluster import TOKEN, TOKEN_FOLDER
 from core.config import STEPS
 from core.configfile import load, load_serving, names, unfinished
 from core.errors import UserError
@@ -220,6 +221,16 @@ def test_only_what_reads_sources_learns_their_addresses_and_credentials(name: st
     known = [item for item in (*settings["secretAsEnv"], *settings.get("secretAsVolume", [])) if item["secretName"] == SOURCES]
     assert len(known) == (2 if executor == "exec-extract" else 0)
     assert all(item["optional"] for item in known)
+
+
+@pytest.mark.parametrize(("name", "executor"), EXECUTORS)
+def test_only_deploy_and_serve_mount_the_token_that_may_deploy(name: str, executor: str) -> None:
+    settings = compiled(name)[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"][executor]
+
+    mounts = {
+        item["secretName"]: (item["mountPath"], item["optional"]) for item in settings.get("secretAsVolume", []) if item["secretName"] != SOURCES
+    }
+    assert mounts == ({TOKEN: (TOKEN_FOLDER, True)} if executor in ("exec-deploy", "exec-serve") else {})
 
 
 def test_every_setting_that_the_deployment_reads_reaches_the_step() -> None:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import requests
 
@@ -26,6 +27,7 @@ class ClusterDeployer:
     """A Deployment a release, and one Service whose selector names the release that gets the traffic."""
 
     def __init__(self, name: str, serving: Serving) -> None:
+        cluster.act_as(Path(cluster.TOKEN_FOLDER))
         self.name, self.resources, self.settings = name, serving, objects.settings()
         self.namespace = self.settings.namespace
         self._address = f"http://{self.name}.{self.namespace}.svc.cluster.local"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import socket
 import threading
 import time
@@ -16,6 +17,7 @@ import yaml
 
 from core import cluster
 from core.errors import UserError
+from tests import https_server
 
 REFUSAL = (
     'deployments.apps "flights-v3" is forbidden: User "system:serviceaccount:mlops:pipeline" cannot patch resource "deployments" '
@@ -42,22 +44,62 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return address
 
 
-def test_a_missing_right_is_named_with_the_rule_that_grants_it() -> None:
-    error = cluster.forbidden(REFUSAL)
-
-    assert str(error).startswith("mlops/pipeline may not patch deployments in namespace mlops-serving: ")
-    assert '{apiGroups: ["apps"], resources: [deployments], verbs: [patch]}' in str(error)
-    assert "create rolebinding deployer-pipeline --role=deployer --serviceaccount=mlops:pipeline" in str(error)
+RULE = 'the rule {apiGroups: ["apps"], resources: [deployments], verbs: [patch]} is missing: '
+BIND = "bind the Role deployer: `kubectl -n mlops-serving create rolebinding deployer-{0} --role=deployer --serviceaccount=mlops:{0}`"
 
 
-def test_right_that_another_account_lacks_names_the_account_to_use() -> None:
-    error = str(cluster.forbidden(REFUSAL.replace("mlops:pipeline", "mlops:default-editor")))
+@pytest.mark.parametrize(
+    ("account", "cure"),
+    [
+        ("deployer", f"apply k8s/overlays/... again, or {BIND}"),
+        (
+            "pipeline",
+            "the pod has no token of the ServiceAccount deployer, which may: apply k8s/overlays/..., which makes the Secret mlops-deployer",
+        ),
+        (
+            "default-editor",
+            f"use the ServiceAccount deployer, whose token is in the Secret mlops-deployer (apply k8s/overlays/...), or {BIND}",
+        ),
+    ],
+)
+def test_a_missing_right_is_named_with_the_rule_and_what_grants_it(account: str, cure: str) -> None:
+    error = str(cluster.forbidden(REFUSAL.replace("mlops:pipeline", f"mlops:{account}")))
 
-    assert error == (
-        'mlops/default-editor may not patch deployments in namespace mlops-serving: the rule {apiGroups: ["apps"], resources: [deployments], '
-        "verbs: [patch]} is missing: run as the ServiceAccount pipeline (`mlops submit --service-account pipeline`), or bind the Role deployer: "
-        "`kubectl -n mlops-serving create rolebinding deployer-default-editor --role=deployer --serviceaccount=mlops:default-editor`"
+    assert error == f"mlops/{account} may not patch deployments in namespace mlops-serving: {RULE}{cure.format(account)}"
+
+
+def test_refusal_of_an_admission_policy_is_its_own_sentence() -> None:
+    error = cluster.forbidden(
+        "networkpolicies.networking.k8s.io \"default-deny\" is forbidden: ValidatingAdmissionPolicy 'mlops-deployer' "
+        "with binding 'mlops-deployer' denied request: default-deny (networkpolicies) is not of a release"
     )
+
+    assert str(error) == "the cluster's admission policy refuses: default-deny (networkpolicies) is not of a release"
+
+
+def test_the_deployer_asks_with_the_token_that_is_mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = https_server.Server(tmp_path)
+    for name in ("pod", "deployer"):
+        (tmp_path / name).mkdir()
+        shutil.copy(server.certificate, tmp_path / name / "ca.crt")
+    (tmp_path / "pod" / "token").write_text("of-the-pod")
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(server.port))
+    monkeypatch.setattr(cluster, "_account", tmp_path / "pod")
+    path = "/apis/apps/v1/namespaces/models/deployments/flights"
+    server.say(path, https_server.Answer(b"{}", headers={"Content-Type": "application/json"}))
+    cluster._client.cache_clear()
+
+    with server.running():
+        for token in ("", "of-the-deployer"):
+            if token:
+                (tmp_path / "deployer" / "token").write_text(token)
+            cluster.act_as(tmp_path / "deployer")
+            cluster.get("Deployment", "models", "flights")
+    cluster._client.cache_clear()
+
+    assert [headers["authorization"] for headers in server.seen[path]] == ["bearer of-the-pod", "bearer of-the-deployer"]
 
 
 def test_another_refusal_is_told_as_it_is() -> None:
