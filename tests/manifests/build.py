@@ -26,6 +26,8 @@ OPTIONS = (
     "external-secrets",
     "quotas",
     "replicas",
+    "admission",
+    "egress",
 )
 
 

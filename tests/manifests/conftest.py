@@ -16,6 +16,9 @@ SETTINGS = {
     "S3_ENDPOINT": "https://s3.eu-west-1.amazonaws.com",
     "S3_REGION": "eu-west-1",
     "MLOPS_STORAGE": "s3://acme/ml/",
+    "SERVING_IMAGES": "localhost/kubeflow-mlops-template example.org/mlops",
+    "KUBERNETES_API": "192.0.2.1/32",
+    "OUTSIDE_SERVERS": "198.51.100.0/24",
 }
 
 
@@ -26,21 +29,23 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(KUBERNETES, folder, ignore=shutil.ignore_patterns("secrets.yaml"))
     for name in ("local", "kubeflow-standalone", "kubeflow-profile"):
         secrets.write(folder / f"overlays/{name}/secrets.yaml")
-    settings = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": SETTINGS}
-    settings["metadata"] |= {"annotations": {"config.kubernetes.io/local-config": "true"}}  # type: ignore[operator]
     for option in OPTIONS:
-        overlay = folder / "overlays" / option
-        overlay.mkdir()
-        (overlay / "settings.yaml").write_text(yaml.safe_dump(settings))
         base = "../../base" if option == "external-secrets" else "../local"
-        lines = {"resources": [base, "settings.yaml"], "components": [f"../../components/{option}"]}
-        (overlay / "kustomization.yaml").write_text(yaml.safe_dump(lines))
-    kubeflow = shutil.copytree(folder / "overlays/kubeflow-profile", folder / "overlays/kubeflow-object-storage")
-    settings["data"] = SETTINGS | yaml.safe_load((kubeflow / "settings.yaml").read_text())["data"]
-    (kubeflow / "settings.yaml").write_text(yaml.safe_dump(settings))
-    lines = yaml.safe_load((kubeflow / "kustomization.yaml").read_text())
-    lines["components"].append("../../components/object-storage")
-    (kubeflow / "kustomization.yaml").write_text(yaml.safe_dump(lines))
+        write_overlay(folder / "overlays" / option, SETTINGS, [base], [f"../../components/{option}"])
+    kubeflow = [f"../../components/{name}" for name in ("kubeflow", "pipeline-namespace", "object-storage")]
+    data = SETTINGS | {"PIPELINE_NAMESPACE": "mlops"}
+    overlay = write_overlay(folder / "overlays/kubeflow-object-storage", data, ["../../base", "secrets.yaml"], kubeflow)
+    secrets.write(overlay / "secrets.yaml")
+    return folder
+
+
+def write_overlay(folder: Path, data: dict[str, str], resources: list[str], components: list[str]) -> Path:
+    """Write an overlay with settings."""
+    folder.mkdir()
+    metadata = {"name": "settings", "annotations": {"config.kubernetes.io/local-config": "true"}}
+    settings = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+    (folder / "settings.yaml").write_text(yaml.safe_dump(settings))
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump({"resources": [*resources, "settings.yaml"], "components": components}))
     return folder
 
 

@@ -156,10 +156,11 @@ def namespaces(documents: list[Document]) -> Iterator[str]:
     there = {document["metadata"]["name"] for document in documents if document["kind"] == "Namespace"}
     there |= {_space(document) for document in documents if named(document).endswith("/kubeflow-runs")}
     for document in documents:
-        if document["kind"] != "Namespace" and _space(document) not in there:
+        if document["kind"] not in CLUSTERS_OWN and _space(document) not in there:
             yield f"{named(document)}: its namespace is not there"
 
 
+CLUSTERS_OWN = ("Namespace", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")  # kinds that are in no namespace
 MADE_LATER = {"spark-role", "pipelines.kubeflow.org/v2_component"}  # labels of pods that only exist during a run
 
 
