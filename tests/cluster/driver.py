@@ -97,7 +97,7 @@ def started(cluster: Cluster, name: str, service_account: str = "", spark: str =
     Args:
         cluster: Where.
         name: Of the pod.
-        service_account: Another ServiceAccount than the steps', which must be there.
+        service_account: Another ServiceAccount than the steps', which must be there; it has no token of the deployer.
         spark: The image with Spark, for a driver of executors.
     """
     cluster.delete("pod", PIPELINE, name)
@@ -114,7 +114,8 @@ def pod(cluster: Cluster, name: str, command: list[str]) -> Object:
     cronjob = cluster.get("cronjob", PIPELINE, "mlops")
     assert cronjob, "the CronJob mlops is missing"
     template = cronjob["spec"]["jobTemplate"]["spec"]["template"]
-    template["spec"]["containers"][0]["command"] = command
+    container = template["spec"]["containers"][0]
+    container |= {"command": command, "env": [{"name": "IMAGE", "value": container["image"]}]}
     metadata = {"name": name, "namespace": PIPELINE, "labels": template["metadata"].get("labels", {})}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
 
@@ -124,6 +125,8 @@ def _pod(cluster: Cluster, name: str, service_account: str, spark: str) -> Objec
     made["spec"]["containers"][0]["resources"]["requests"]["cpu"] = "50m"  # there may be several on a small node
     if service_account:
         made["spec"]["serviceAccountName"] = service_account
+        for items in (made["spec"]["volumes"], made["spec"]["containers"][0]["volumeMounts"]):
+            items[:] = [item for item in items if item["name"] != "deployer"]
     if spark:
         made["metadata"]["labels"] |= DRIVER
         made["spec"]["containers"][0] |= {"image": spark, "env": [{"name": "SPARK_IMAGE", "value": spark}]}

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from cli.secrets import documents
+from core.image import repository
 from tests.cluster.rig import ROOT, Cluster, Object, wait_until
 
 PLATFORM, PIPELINE, SERVING = "mlops-platform", "mlops", "mlops-serving"
@@ -18,7 +19,10 @@ IMAGE = os.environ.get("MLOPS_TEST_IMAGE", "localhost/kubeflow-mlops-template:ci
 FAULTY = os.environ.get("MLOPS_TEST_FAULTY_IMAGE", "localhost/kubeflow-mlops-faulty:ci")
 OURS = "localhost/kubeflow-mlops-template"
 ON_THE_RIG = {"docker.io/pgsty/silo": "localhost/minio", "docker.io/library/postgres": "localhost/postgres"}
-SETTINGS = {"SERVING_MIN_READY_SECONDS": "2"}  # not to spend the tests' time on watching servers
+SETTINGS = {
+    "SERVING_MIN_READY_SECONDS": "2",  # not to spend the tests' time on watching servers
+    "SERVING_IMAGES": f"{repository(IMAGE)} {repository(FAULTY)}",
+}
 
 
 def bring_up(cluster: Cluster) -> None:

@@ -8,20 +8,20 @@ from dataclasses import replace
 
 import pytest
 
-from core import registry
-from core.bundle import Bundle, digest, pack
-from core.registry import Version
+from core.bundle import digest, pack
+from core.image import repository
 from tests.cluster import driver as drivers
 from tests.cluster import traffic, versions
 from tests.cluster.conftest import clear
 from tests.cluster.driver import Driver
-from tests.cluster.overlay import IMAGE, SERVING
+from tests.cluster.overlay import FAULTY, IMAGE, SERVING
 from tests.cluster.rig import Cluster, Ended
 from tests.cluster.serving import INSTANCE, Old, release, require_nothing, require_only, sentence
 from tests.cluster.versions import Published
 from tests.unit import models
 
 MIN_READY, TIMEOUT = "SERVING_MIN_READY_SECONDS", "SERVING_TIMEOUT_SECONDS"
+FAULTS = {"IMAGE": FAULTY}
 QUOTA = "full"
 
 
@@ -63,29 +63,37 @@ def refused(old: Old, bad: Published, environment: dict[str, str] | None = None,
 def test_a_server_that_misbehaves_gets_no_request(old: Old, fault: str, said: str, settings: dict[str, str]) -> None:
     bad = versions.publish_faulty(old.name, fault, old.number)
 
-    found = refused(old, bad, settings)
+    found = refused(old, bad, settings | FAULTS)
 
     assert said.format(bad.number, name=old.name) in found
 
 
 def test_a_missing_image_is_named(old: Old) -> None:
-    bad = versions.publish(old.name, 1, old.number, image="localhost/no-such-image:1")
+    bad, image = versions.publish(old.name, 1, old.number), f"{repository(IMAGE)}:none"
 
-    assert re.search(r"the image localhost/no-such-image:1 cannot be pulled \(\w+\): push it", refused(old, bad))
+    assert re.search(rf"the image {re.escape(image)} cannot be pulled \(\w+\): push it", refused(old, bad, {"IMAGE": image}))
+
+
+def test_an_image_of_another_repository_is_refused(old: Old) -> None:
+    bad = versions.publish(old.name, 1, old.number)
+
+    found = refused(old, bad, {"SERVING_IMAGES": "registry.example.com/team/mlops"})
+
+    assert f"would run the image {IMAGE}, but SERVING_IMAGES allows only images of registry.example.com/team/mlops: " in found
 
 
 def test_a_model_with_another_digest_is_refused(old: Old) -> None:
     good = versions.bundle(old.name, 1)
     uri = models.published(good, old.number).uri
     other = digest(b"another one")
-    bad = registered(models.version(old.name, other, old.number, uri), good)
+    bad = Published(models.version(old.name, other, old.number, uri), good)
 
     assert f"the model's digest is {digest(pack(good))}, not {other}" in refused(old, bad)
 
 
 def test_a_model_that_is_gone_is_refused(old: Old) -> None:
     content = versions.bundle(old.name, 2)
-    bad = registered(models.version(old.name, digest(pack(content)), old.number, f"s3://models/{old.name}/gone.zip"), content)
+    bad = Published(models.version(old.name, digest(pack(content)), old.number, f"s3://models/{old.name}/gone.zip"), content)
 
     assert f"s3://models/{old.name}/gone.zip: there is no such object: correct the address" in refused(old, bad)
 
@@ -145,7 +153,7 @@ def test_a_stranger_with_the_labels_of_the_release_is_noticed(old: Old) -> None:
 def test_a_first_deployment_that_fails_leaves_nothing_behind(cluster: Cluster, driver: Driver, name: str) -> None:
     bad = versions.publish_faulty(name, "wrong-answers", "")
 
-    ended = driver.deploy("deploy", name, bad.number)
+    ended = driver.deploy("deploy", name, bad.number, environment=FAULTS)
 
     assert "answers otherwise than in training" in sentence(ended)
     require_nothing(cluster, name)
@@ -153,7 +161,7 @@ def test_a_first_deployment_that_fails_leaves_nothing_behind(cluster: Cluster, d
 
 def test_an_old_server_that_does_not_go_holds_nothing_up(cluster: Cluster, driver: Driver, name: str) -> None:
     hanging = versions.publish_faulty(name, "hangs-on-term", "", kind=0)
-    assert driver.deploy("deploy", name, hanging.number).code == 0
+    assert driver.deploy("deploy", name, hanging.number, environment=FAULTS).code == 0
     following = versions.publish(name, 1, hanging.number)
 
     with traffic.load(cluster, name, {each.number: each.bundle for each in (hanging, following)}) as counts:
@@ -170,17 +178,12 @@ def restarts(old: Old) -> int:
     return sum(status["restartCount"] for pod in pods for status in pod["status"].get("containerStatuses", []))
 
 
-def registered(version: Version, content: Bundle) -> Published:
-    """Give a version the image that shall serve it."""
-    registry.tag(version, {"image": IMAGE})
-    return Published(version, content)
-
-
 def stranger_of(old: Old, version: Published) -> dict[str, object]:
     """A Deployment of somebody else, whose pods have the labels of the release that a version is going to be."""
     program = (
-        "import sys; from components.deploy.cluster.objects import Release, settings; from core.config import Serving; from core import registry; "
-        "print(Release(registry.get(*sys.argv[1:]), Serving(), settings()).name)"
+        "import os, sys; from components.deploy.cluster.objects import Release, settings; "
+        "from core.config import Serving; from core import registry; "
+        "print(Release(registry.get(*sys.argv[1:]), os.environ['IMAGE'], Serving(), settings()).name)"
     )
     named = old.driver.python(program, old.name, version.number)
     assert named.code == 0, named.err

@@ -64,8 +64,8 @@ def test_pods_of_kubeflow_and_of_its_runs_reach_what_they_need(cluster: Cluster,
     assert {what for what, address in places.items() if answers[address] == "open"} == reaches
 
 
-@pytest.mark.parametrize(("account", "allowed"), [("pipeline", True), ("default-editor", False)])
-def test_only_the_account_of_runs_may_deploy(cluster: Cluster, runs: str, account: str, allowed: bool) -> None:
+@pytest.mark.parametrize(("account", "allowed"), [("deployer", True), ("pipeline", False), ("default-editor", False)])
+def test_only_the_deployer_may_deploy(cluster: Cluster, runs: str, account: str, allowed: bool) -> None:
     assert may(cluster, f"{runs}:{account}", SERVING, "patch", "apps", "deployments") == allowed
 
 
@@ -75,6 +75,11 @@ def test_only_the_account_of_runs_may_deploy(cluster: Cluster, runs: str, accoun
 )
 def test_account_of_runs_may_do_what_kubeflows_launcher_does(cluster: Cluster, runs: str, verb: str, group: str, resource: str, name: str) -> None:
     assert may(cluster, f"{runs}:pipeline", runs, verb, group, resource, name)
+
+
+def test_account_of_runs_may_not_read_the_token_of_the_deployer(cluster: Cluster, runs: str) -> None:
+    assert cluster.get("secret", runs, "mlops-deployer")
+    assert not may(cluster, f"{runs}:pipeline", runs, "get", "", "secrets", "mlops-deployer")
 
 
 def may(cluster: Cluster, account: str, namespace: str, verb: str, group: str, resource: str, name: str = "") -> bool:

@@ -14,6 +14,7 @@ from tests.cluster.conftest import clear
 from tests.cluster.driver import Driver
 from tests.cluster.overlay import PIPELINE, PLATFORM, SERVING
 from tests.cluster.rig import ROOT, Cluster, Object, wait_until
+from tests.cluster.test_rights import hardened
 
 pytestmark = pytest.mark.alone  # its pods have the labels of the servers that every test uses
 
@@ -49,7 +50,11 @@ def reached(address):
 with ThreadPoolExecutor(16) as pool:
     print(json.dumps(dict(zip(sys.argv[1:], pool.map(reached, sys.argv[1:])))))
 """
-LISTEN = "import http.server as h; h.HTTPServer(('', 8080), h.SimpleHTTPRequestHandler).serve_forever()"
+LISTEN = """
+import http.server as h, threading
+for port in (8443, 8080):
+    threading.Thread(target=h.HTTPServer(("", port), h.SimpleHTTPRequestHandler).serve_forever).start()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +122,24 @@ def test_a_pod_reaches_what_it_needs_and_nothing_else(
     answers = json.loads(asked.out)
     found = {name: answers[address] for name, address in places.items()}
     assert found == {name: "open" if name in reaches else "closed" for name in places}
+
+
+def test_a_step_reaches_only_configured_addresses_with_egress(cluster: Cluster, driver: Driver, pods: dict[str, tuple[str, str]]) -> None:
+    (policy,) = [each for each in hardened(cluster) if (each["kind"], each["metadata"]["name"]) == ("NetworkPolicy", "pipeline")]
+    before = cluster.get("networkpolicy", PIPELINE, "pipeline")
+    elsewhere = cluster.get("pod", FOREIGN, "elsewhere")
+    assert before and elsewhere
+    places = ["kubernetes.default.svc.cluster.local:443", f"{elsewhere['status']['podIP']}:8443"]
+
+    def answers() -> list[str]:
+        return list(json.loads(driver.python(REACH, *places).out).values())
+
+    assert answers() == ["open", "open"]
+    cluster.apply(policy)
+    try:
+        wait_until(lambda: answers() == ["open", "closed"], 15, "the policy to be in force")
+    finally:
+        cluster.kubectl("patch", "networkpolicy", "pipeline", "-n", PIPELINE, "--type=merge", "-p", json.dumps({"spec": before["spec"]}))
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,11 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from core.image import repository
 from tests.cluster import versions
 from tests.cluster.driver import Driver
-from tests.cluster.overlay import PIPELINE, SERVING
-from tests.cluster.rig import ROOT, Cluster, Object
+from tests.cluster.overlay import IMAGE, PIPELINE, SERVING
+from tests.cluster.rig import ROOT, Cluster, Object, wait_until
 
 ACCOUNT = "test-rights"  # with a copy of the Role that lacks one rule
 KUBECONFIG = "/tmp/rights.yaml"  # in the driver
@@ -109,6 +110,62 @@ def test_a_missing_right_is_named_with_the_rule_that_grants_it(
     assert cluster.names("deployment", SERVING, f"app.kubernetes.io/name={name}") == []
 
 
+def test_the_steps_have_no_right_where_models_are_served(cluster: Cluster) -> None:
+    def rights(account: str) -> str:
+        return cluster.kubectl("auth", "can-i", "--list", "-n", SERVING, f"--as=system:serviceaccount:{PIPELINE}:{account}").out
+
+    assert sorted(rights("pipeline").split()) == sorted(rights("default").split())
+    assert "deployments.apps" in rights("deployer")
+
+
+@pytest.mark.alone  # the policy is of the whole cluster
+def test_the_cluster_refuses_to_the_deployer_what_is_not_of_a_release(cluster: Cluster, driver: Driver, name: str) -> None:
+    versions.publish(name)
+    following = versions.publish(name, 1, judged_against="1")
+    foreign = f"{repository(IMAGE)}-of-somebody:1"
+    policies = [each for each in hardened(cluster) if each["kind"].startswith("ValidatingAdmissionPolicy")]
+    deployer = f"--as=system:serviceaccount:{PIPELINE}:deployer"
+    delete = ("delete", "networkpolicy", "default-deny", "-n", SERVING, deployer)
+    cluster.apply(*policies)
+    try:
+        wait_until(lambda: cluster.kubectl(*delete, "--dry-run=server", check=False).code, 20, "the policy to be in force")
+        first = driver.deploy("deploy", name, "1")
+        refused = driver.deploy("deploy", name, following.number, environment={"IMAGE": foreign, "SERVING_IMAGES": repository(foreign)})
+        deleted = cluster.kubectl(*delete, check=False)
+    finally:
+        for each in policies:
+            cluster.kubectl("delete", each["kind"], each["metadata"]["name"])
+
+    assert first.code == 0, first.err
+    assert refused.err.startswith(f"error: the cluster's admission policy refuses: {foreign} is not an image of {repository(IMAGE)}: ")
+    assert refused.err.endswith("; version 1 serves on\n")
+    assert "default-deny (networkpolicies) is not of a release" in deleted.err
+    assert cluster.get("networkpolicy", SERVING, "default-deny")
+
+
+def test_a_rollback_runs_the_image_that_the_version_served_with(cluster: Cluster, driver: Driver, name: str) -> None:
+    versions.publish(name)
+    following = versions.publish(name, 1, judged_against="1")
+    for number in ("1", following.number):
+        deployed = driver.deploy("deploy", name, number)
+        assert deployed.code == 0, deployed.err
+
+    back = driver.deploy("rollback", name, environment={"IMAGE": f"{repository(IMAGE)}:none"})
+
+    assert back.code == 0, back.err
+    (deployment,) = cluster.find("deployment", SERVING, f"app.kubernetes.io/name={name}")
+    assert deployment["spec"]["template"]["spec"]["containers"][0]["image"] == IMAGE
+    assert deployment["metadata"]["name"].startswith(f"{name}-v1-")
+
+
+def hardened(cluster: Cluster) -> list[Object]:
+    """Build the platform with the components `admission` and `egress`, for this cluster."""
+    text = cluster.kubectl("kustomize", str(ROOT / "tests" / "cluster" / "overlays" / "hardened")).out
+    slices = cluster.find("endpointslice", "default", "kubernetes.io/service-name=kubernetes")
+    api = slices[0]["endpoints"][0]["addresses"][0]
+    return list(yaml.safe_load_all(text.replace("localhost/kubeflow-mlops-template", repository(IMAGE)).replace("192.0.2.1/32", f"{api}/32")))
+
+
 def _used(driver: Driver, *command: str, fails: str = "", environment: dict[str, str] | None = None) -> set[Right]:
     """Run an operator's command and list the rights that its requests needed."""
     ended = driver.python(AUDIT, *command, environment=environment, seconds=300)
@@ -129,9 +186,9 @@ def _needed(method: str, path: str, status: str) -> set[Right]:
 
 
 def _granted(cluster: Cluster) -> set[Right]:
-    """List what the manifests give the pipelines' ServiceAccount in the models' namespace."""
+    """List what the manifests give the deployer in the models' namespace, and nobody else."""
     objects = list(yaml.safe_load_all(cluster.kubectl("kustomize", str(ROOT / "k8s" / "base")).out))
-    subject = {"kind": "ServiceAccount", "name": "pipeline", "namespace": PIPELINE}
+    subject = {"kind": "ServiceAccount", "name": "deployer", "namespace": PIPELINE}
     bound = [each["roleRef"]["name"] for each in objects if each["kind"] == "RoleBinding" and each["metadata"]["namespace"] == SERVING]
     assert [each["subjects"] for each in objects if each["kind"] == "RoleBinding" and each["metadata"]["namespace"] == SERVING] == [[subject]]
     roles = [each for each in objects if each["kind"] == "Role" and each["metadata"]["namespace"] == SERVING and each["metadata"]["name"] in bound]

@@ -13,7 +13,6 @@ from sklearn.linear_model import LogisticRegression
 from core import registry
 from core.bundle import Bundle, Golden, Label, digest, pack
 from core.registry import Version
-from tests.cluster.overlay import FAULTY, IMAGE
 from tests.unit import models
 from tests.unit.serving.models import columns_of, trained
 
@@ -44,22 +43,22 @@ def bundle(name: str, kind: int = 0) -> Bundle:
     return replace(found, manifest=replace(found.manifest, name=name))
 
 
-def publish(name: str, kind: int = 0, judged_against: str = "", image: str = IMAGE, like: Bundle | None = None) -> Published:
-    """Store and register a version that the image shall serve."""
+def publish(name: str, kind: int = 0, judged_against: str = "", like: Bundle | None = None) -> Published:
+    """Store and register a version."""
     content = like or bundle(name, kind)
     version = models.published(content, judged_against)
-    return Published(_tagged(version, image), content)
+    return Published(_tagged(version), content)
 
 
 def publish_faulty(name: str, fault: str, judged_against: str, kind: int = 1) -> Published:
-    """Register a version whose server misbehaves: the faulty image reads the kind of fault from the address."""
+    """Register a version whose server misbehaves when it runs the image FAULTY, which reads the kind of fault from the address."""
     from core import storage
 
     content = bundle(name, kind)
     data = pack(content)
     uri = f"s3://models/faults/{fault}/{name}/{digest(data).removeprefix('sha256:')}.zip"
     storage.write(uri, data)
-    return Published(_tagged(models.version(name, digest(data), judged_against, uri), FAULTY), content)
+    return Published(_tagged(models.version(name, digest(data), judged_against, uri)), content)
 
 
 def wrong(content: Bundle) -> Bundle:
@@ -68,8 +67,8 @@ def wrong(content: Bundle) -> Bundle:
     return replace(content, golden=Golden(content.golden.rows, answers, content.golden.predict_proba))
 
 
-def _tagged(version: Version, image: str) -> Version:
-    registry.tag(version, {"image": image, "reason": "a test", "data.sha256": "0123456789abcdef", "kfp.pipeline_run_id": uuid.uuid4().hex})
+def _tagged(version: Version) -> Version:
+    registry.tag(version, {"reason": "a test", "data.sha256": "0123456789abcdef", "kfp.pipeline_run_id": uuid.uuid4().hex})
     found = registry.get(version.name, version.version)
     assert found
     return found
