@@ -27,6 +27,8 @@ PATHS = {
     "Deployment": "apis/apps/v1/namespaces/{namespace}/deployments",
     "Event": "api/v1/namespaces/{namespace}/events",
     "HorizontalPodAutoscaler": "apis/autoscaling/v2/namespaces/{namespace}/horizontalpodautoscalers",
+    "HTTPRoute": "apis/gateway.networking.k8s.io/v1/namespaces/{namespace}/httproutes",
+    "Ingress": "apis/networking.k8s.io/v1/namespaces/{namespace}/ingresses",
     "Lease": "apis/coordination.k8s.io/v1/namespaces/{namespace}/leases",
     "NetworkPolicy": "apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies",
     "Pod": "api/v1/namespaces/{namespace}/pods",
@@ -78,10 +80,19 @@ def find(kind: str, namespace: str, labels: Mapping[str, str] | None = None, fie
     return items
 
 
-def apply(manifest: Object) -> Object:
-    """Let an object be as the manifest says (server-side apply): what others have set besides stays."""
+def apply(manifest: Object, *, dry_run: bool = False) -> Object:
+    """Let an object be as the manifest says (server-side apply): what others have set besides stays.
+
+    Args:
+        manifest: The object.
+        dry_run: Only ask whether the API would take it.
+
+    Raises:
+        Gone: The cluster has no objects of this kind.
+        UserError: The API refuses, or does not answer.
+    """
     path = _place(manifest)
-    query = {"fieldManager": MANAGER, "force": "true", "fieldValidation": "Strict"}
+    query = {"fieldManager": MANAGER, "force": "true", "fieldValidation": "Strict"} | ({"dryRun": "All"} if dry_run else {})
     with _in_namespace(manifest):
         made: Object = _retried("PATCH", path, query, manifest, "application/apply-patch+yaml")
     return made
@@ -143,6 +154,8 @@ def _in_namespace(manifest: Object) -> Iterator[None]:
         yield
     except Gone as error:
         namespace = manifest["metadata"]["namespace"]
+        if f'"{namespace}"' not in str(error):
+            raise
         raise UserError(f"there is no namespace {namespace} ({error}): apply k8s/overlays/..., or correct SERVING_NAMESPACE") from error
 
 

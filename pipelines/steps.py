@@ -43,6 +43,13 @@ SERVING = (
     "SERVING_GRPC_PORT",
     "SERVING_ACCOUNT_ANNOTATIONS",
     "SERVING_IMAGES",
+    "SERVING_ROUTE",
+    "SERVING_HOST",
+    "SERVING_GATEWAY",
+    "SERVING_INGRESS_CLASS",
+    "SERVING_TLS_SECRET",
+    "SERVING_PUBLIC_PATHS",
+    "SERVING_ROUTE_ANNOTATIONS",
 )
 LABELS = {  # by which the NetworkPolicies of k8s/base/pipeline select the pod; no Istio sidecar, which has no use here
     "app.kubernetes.io/name": "pipeline",

@@ -12,6 +12,8 @@ from components.deploy.agreement import is_version
 from components.deploy.cluster import images, objects, rollout
 from components.deploy.cluster.lease import Lease, held
 from components.deploy.cluster.objects import PREFIX, Release
+from components.deploy.cluster.ownership import require_own
+from components.deploy.cluster.routes import Routes
 from components.deploy.cluster.served import Served
 from core import cluster
 from core.cluster import Object
@@ -30,6 +32,7 @@ class ClusterDeployer:
         cluster.act_as(Path(cluster.TOKEN_FOLDER))
         self.name, self.resources, self.settings = name, serving, objects.settings()
         self.namespace = self.settings.namespace
+        self._routes = Routes(name, self.settings)
         self._address = f"http://{self.name}.{self.namespace}.svc.cluster.local"
         self._lease: Lease | None = None
 
@@ -55,7 +58,8 @@ class ClusterDeployer:
             UserError: Its servers do not come, with the reason.
         """
         for kind in objects.A_USECASE:
-            self._require_own(kind)  # before anything is made
+            require_own(kind, self.namespace, self.name)  # before anything is made
+        self._routes.require()
         release = Release(version, self._image(version), self.resources, self.settings)
         for shared in (objects.account(self.name, self.settings), objects.network_policy(self.name, self.settings)):
             cluster.apply(shared)
@@ -69,8 +73,9 @@ class ClusterDeployer:
     def switch(self, served: Served) -> None:
         """Give a release the traffic, in one step, and wait until that is in force."""
         self._require()
-        self._require_own("Service")
+        require_own("Service", self.namespace, self.name)
         cluster.apply(objects.service(self.name, served.release, self.settings))
+        self._routes.apply()
         end = time.monotonic() + SWITCH_SECONDS
         while self._answering() != served.version and time.monotonic() < end:
             time.sleep(0.2)
@@ -83,8 +88,9 @@ class ClusterDeployer:
         self._require()
         self._remove_others(before.release if before else "")
         if before is None:
+            self._routes.remove()
             for kind in objects.A_USECASE:
-                self._require_own(kind)
+                require_own(kind, self.namespace, self.name)
                 cluster.delete(kind, self.namespace, self.name)
 
     def settle(self, served: Served) -> None:
@@ -117,22 +123,6 @@ class ClusterDeployer:
     def _require(self) -> None:
         if self._lease:
             self._lease.require()
-
-    def _require_own(self, kind: str) -> None:
-        """Refuse an object of the use case's name that somebody else has made.
-
-        Raises:
-            UserError: The object belongs to somebody else.
-        """
-        try:
-            labels = cluster.get(kind, self.namespace, self.name)["metadata"].get("labels", {})
-        except cluster.Gone:
-            return
-        if not objects.labels(self.name).items() <= labels.items():
-            raise UserError(
-                f"the {kind} {self.name} in {self.namespace} is not of the use case {self.name} (it lacks the labels {objects.labels(self.name)}): "
-                "rename the use case, or delete that object"
-            )
 
     def _replicas(self, release: Release) -> int:
         """As many servers as the release has; a new one gets as many as the one before, which its HorizontalPodAutoscaler knows how to change."""

@@ -130,12 +130,12 @@ def service(usecase: str, release: str, settings: Settings) -> Object:
     made["spec"] |= {"selector": labels(usecase, release), "type": settings.service_type}
     if settings.grpc_port:
         made["spec"]["ports"].append({"name": "grpc", "port": settings.grpc_port, "targetPort": "grpc", "appProtocol": "kubernetes.io/h2c"})
-    return _shared(made, usecase, settings)
+    return shared(made, usecase, settings)
 
 
 def account(usecase: str, settings: Settings) -> Object:
     """Return the ServiceAccount of a use case's servers."""
-    made = _shared(manifest("serviceaccount"), usecase, settings)
+    made = shared(manifest("serviceaccount"), usecase, settings)
     if settings.account_annotations:
         made["metadata"]["annotations"] = dict(settings.account_annotations)
     return made
@@ -147,7 +147,7 @@ def network_policy(usecase: str, settings: Settings) -> Object:
     made["spec"]["podSelector"] = {"matchLabels": labels(usecase)}
     deployer = made["spec"]["ingress"][0]["from"][0]["namespaceSelector"]
     deployer["matchLabels"]["kubernetes.io/metadata.name"] = settings.pipeline_namespace
-    return _shared(made, usecase, settings)
+    return shared(made, usecase, settings)
 
 
 def manifest(kind: str) -> Object:
@@ -156,7 +156,8 @@ def manifest(kind: str) -> Object:
     return made
 
 
-def _shared(made: Object, usecase: str, settings: Settings) -> Object:
+def shared(made: Object, usecase: str, settings: Settings) -> Object:
+    """Give an object the name and labels of a use case."""
     made["metadata"] = {"name": usecase, "namespace": settings.namespace, "labels": labels(usecase) | {f"{PREFIX}/part-of": "mlops"}}
     return made
 

@@ -20,7 +20,7 @@ from core.errors import UserError
 from core.registry import Version
 
 VERSION = Version("wine", "1", "s3://models/wine/ab.zip", "sha256:ab", "")
-PLACES = {"NetworkPolicy": "networkpolicies", "Service": "services", "ServiceAccount": "serviceaccounts"}
+PLACES = {"HTTPRoute": "httproutes", "NetworkPolicy": "networkpolicies", "Service": "services", "ServiceAccount": "serviceaccounts"}
 
 
 class Api(BaseHTTPRequestHandler):
@@ -28,21 +28,25 @@ class Api(BaseHTTPRequestHandler):
 
     there: ClassVar[dict[str, Any]] = {}
     changes: ClassVar[list[str]] = []
+    refusal: ClassVar[tuple[int, str]] = (500, "")  # of every change
 
     def do_GET(self) -> None:
         found = self.there.get("/".join(self.path.split("?")[0].split("/")[-2:]))
         body = json.dumps(found or {"message": "not found"}).encode()
-        self.send_response(200 if found else 404)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        self._answer(200 if found else 404, body)
 
     def do_PATCH(self) -> None:
         self.changes.append(f"{self.command} {self.path}")
-        self.send_response(500)
-        self.end_headers()
+        status, message = self.refusal
+        self._answer(status, json.dumps({"message": message}).encode())
 
     do_DELETE = do_PATCH  # noqa: N815
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
     def log_message(self, *_: object) -> None: ...
 
@@ -59,7 +63,8 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Api]]:
         }
         (tmp_path / "config").write_text(yaml.safe_dump(document))
         monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
-        monkeypatch.setenv("SERVING_NAMESPACE", "models")
+        for name, value in {"NAMESPACE": "models", "ROUTE": "HTTPRoute", "HOST": "models.example.com", "GATEWAY": "infra/public"}.items():
+            monkeypatch.setenv(f"SERVING_{name}", value)
         monkeypatch.setattr(cluster, "PATIENCE", 0.0)
         cluster._client.cache_clear()
         Api.there, Api.changes = {}, []
@@ -68,7 +73,7 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Api]]:
     cluster._client.cache_clear()
 
 
-@pytest.mark.parametrize("kind", objects.A_USECASE)
+@pytest.mark.parametrize("kind", [*objects.A_USECASE, "HTTPRoute"])
 def test_a_foreign_object_is_neither_taken_over_nor_deleted(kind: str, api: type[Api]) -> None:
     labels = {"app.kubernetes.io/name": "wine", "app.kubernetes.io/component": "database"}
     api.there[f"{PLACES[kind]}/wine"] = {"metadata": {"name": "wine", "labels": labels}, "spec": {}}
@@ -78,3 +83,28 @@ def test_a_foreign_object_is_neither_taken_over_nor_deleted(kind: str, api: type
         deployer.start(VERSION)
 
     assert api.changes == []
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "sentence"),
+    [
+        pytest.param(404, "the server could not find the requested resource", "the cluster has no HTTPRoute: install the Gateway", id="kind"),
+        pytest.param(404, 'namespaces "models" not found', "there is no namespace models .*: apply k8s/overlays", id="namespace"),
+        pytest.param(
+            403,
+            'httproutes "wine" is forbidden: User "system:serviceaccount:mlops:pipeline" cannot patch resource "httproutes" '
+            'in API group "gateway.networking.k8s.io" in the namespace "models"',
+            "mlops/pipeline may not patch httproutes in namespace models: SERVING_ROUTE=HTTPRoute needs the Role deployer-routes: apply",
+            id="rights",
+        ),
+        pytest.param(422, 'HTTPRoute "wine" is invalid: metadata.annotations', "refuses .*/httproutes/wine: .*metadata.annotations", id="content"),
+    ],
+)
+def test_a_route_that_cannot_be_made_is_refused_before_anything_changes(status: int, message: str, sentence: str, api: type[Api]) -> None:
+    api.refusal = status, message
+
+    with pytest.raises(UserError, match=sentence):
+        ClusterDeployer("wine", Serving()).start(VERSION)
+
+    (asked,) = api.changes
+    assert "dryRun=All" in asked
