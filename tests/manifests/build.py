@@ -13,7 +13,9 @@ Document = dict[str, Any]
 KUBERNETES = Path(__file__).parents[2] / "k8s"
 RIG = Path.home() / ".cache/real-kubernetes/bin"
 OPTIONS = (
+    "gateway",
     "ingress",
+    "mlflow-route",
     "loadbalancer",
     "grpc",
     "prometheus",

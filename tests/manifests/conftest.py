@@ -11,7 +11,12 @@ from cli import secrets
 from tests.manifests.build import KUBERNETES, OPTIONS, Document, build
 
 SETTINGS = {
-    "INGRESS_HOST": "ml.example.org",
+    "SERVING_HOST": "models.example.org",
+    "MLFLOW_HOST": "mlflow.example.org",
+    "GATEWAY": "edge/web/tls",
+    "CONTROLLER_NAMESPACE": "edge-proxies",
+    "INGRESS_CLASS": "traefik",
+    "TLS_SECRET": "models-tls",
     "STORAGE_CLASS": "fast",
     "S3_ENDPOINT": "https://s3.eu-west-1.amazonaws.com",
     "S3_REGION": "eu-west-1",

@@ -9,11 +9,12 @@ import pytest
 import yaml
 
 from components.deploy.cluster.objects import A_USECASE
+from components.deploy.cluster.routes import KINDS, ROLE
 from core.cluster import ACCOUNT, DEPLOYER, TOKEN, TOKEN_FOLDER
 from core.config import LEAST_SERVER, RESERVED
 from core.image import repository
 from core.storage import BUCKETS
-from pipelines.steps import CERTIFICATES_FOLDER, SECRETS, SOURCES, SOURCES_FOLDER
+from pipelines.steps import CERTIFICATES_FOLDER, SECRETS, SERVING, SOURCES, SOURCES_FOLDER
 from tests.manifests.build import KUBERNETES, OPTIONS, Document, build, containers, named, pod
 from tests.manifests.conftest import SETTINGS, write_overlay
 
@@ -47,21 +48,51 @@ def test_kubeflow_finds_the_storage_where_the_steps_do(built: Built) -> None:
     assert keys == set(_find(documents, "Secret mlops/mlops-s3")["stringData"])
 
 
-def test_one_host_is_put_everywhere(built: Built) -> None:
-    # given
-    documents = built("overlays/ingress")
-    # then
-    ingresses = [document for document in documents if document["kind"] == "Ingress"]
-    assert {ingress["metadata"]["namespace"] for ingress in ingresses} == {"mlops-serving", "mlops-platform"}
-    assert {ingress["spec"]["rules"][0]["host"] for ingress in ingresses} == {"ml.example.org"}
+@pytest.mark.parametrize(
+    ("option", "chosen"),
+    [
+        ("gateway", {"SERVING_ROUTE": "HTTPRoute", "SERVING_GATEWAY": "edge/web/tls"}),
+        ("ingress", {"SERVING_ROUTE": "Ingress", "SERVING_INGRESS_CLASS": "traefik", "SERVING_TLS_SECRET": "models-tls"}),
+    ],
+)
+def test_models_are_outside_by_settings_rights_and_a_way_in(built: Built, option: str, chosen: dict[str, str]) -> None:
+    documents = built(f"overlays/{option}")
+
+    settings = _find(documents, "ConfigMap mlops/mlops")["data"]
+    assert settings.items() >= (chosen | {"SERVING_HOST": "models.example.org"}).items()
+    assert {name for name in settings if name.startswith("SERVING_")} <= set(SERVING)
+    (peer,) = _find(documents, "NetworkPolicy mlops-serving/ingress")["spec"]["ingress"][0]["from"]
+    assert peer == {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "edge-proxies"}}}
+    assert _find(documents, "RoleBinding mlops-serving/deployer-routes")["roleRef"]["name"] == ROLE
+    allowed = {
+        (group, resource)
+        for rule in _find(documents, f"Role mlops-serving/{ROLE}")["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+    assert allowed == {("gateway.networking.k8s.io", "httproutes"), ("networking.k8s.io", "ingresses")}
+
+
+def test_nothing_is_outside_by_default(built: Built) -> None:
+    documents = [*built("overlays/local"), *built("overlays/gateway")]
+
+    assert _find(documents, "ConfigMap mlops/mlops")["data"]["SERVING_ROUTE"] == "none"
+    assert "NetworkPolicy mlops-serving/ingress" not in map(named, built("overlays/local"))
+    assert not {"Ingress", "HTTPRoute", "Gateway"} & {document["kind"] for document in documents}
+
+
+def test_mlflow_has_a_host_of_its_own(built: Built) -> None:
+    documents = built("overlays/mlflow-route")
+
+    route = _find(documents, "HTTPRoute mlops-platform/mlflow")["spec"]
+    assert route["hostnames"] == ["mlflow.example.org"]
+    (parent,) = route["parentRefs"]
+    assert (parent["namespace"], parent["name"], parent["sectionName"]) == ("edge", "web", "tls")
+    (peer,) = _find(documents, "NetworkPolicy mlops-platform/ingress")["spec"]["ingress"][0]["from"]
+    assert peer == {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "edge-proxies"}}}
     server = _find(documents, "Deployment mlops-platform/mlflow")["spec"]["template"]["spec"]["containers"][0]
-    assert {"name": "HOST", "value": "ml.example.org"} in server["env"]
-
-
-def test_every_use_case_has_a_path(built: Built) -> None:
-    paths = _find(built("overlays/ingress"), "Ingress mlops-serving/models")["spec"]["rules"][0]["http"]["paths"]
-    cases = {path.parent.name for path in KUBERNETES.parent.glob("usecases/*/config.yaml")}
-    assert {path["path"]: path["backend"]["service"]["name"] for path in paths} == {f"/{case}": case for case in cases}
+    assert {"name": "HOST", "value": "mlflow.example.org"} in server["env"]
+    assert _find(documents, "ConfigMap mlops/mlops")["data"]["SERVING_ROUTE"] == "none"
 
 
 def test_every_volume_gets_the_chosen_class(built: Built) -> None:
@@ -218,7 +249,7 @@ def test_no_use_case_is_called_as_an_object_of_the_platform(built: Built) -> Non
     options = [option for option in OPTIONS if option != "external-secrets"]
     every = [item for folder in ("local", *options) for item in built(f"overlays/{folder}") if item["metadata"].get("namespace") == "mlops-serving"]
 
-    names = {item["metadata"]["name"] for item in every if item["kind"] in A_USECASE}
+    names = {item["metadata"]["name"] for item in every if item["kind"] in (*A_USECASE, *KINDS)}
 
     assert "default-deny" in names
     assert names <= set(RESERVED)
