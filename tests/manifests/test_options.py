@@ -90,9 +90,14 @@ def test_mlflow_has_a_host_of_its_own(built: Built) -> None:
     assert (parent["namespace"], parent["name"], parent["sectionName"]) == ("edge", "web", "tls")
     (peer,) = _find(documents, "NetworkPolicy mlops-platform/ingress")["spec"]["ingress"][0]["from"]
     assert peer == {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "edge-proxies"}}}
-    server = _find(documents, "Deployment mlops-platform/mlflow")["spec"]["template"]["spec"]["containers"][0]
-    assert {"name": "HOST", "value": "mlflow.example.org"} in server["env"]
+    changed, before = (_variables(built(f"overlays/{folder}")) for folder in ("mlflow-route", "local"))
+    assert changed == before | {"HOST": "mlflow.example.org"}
     assert _find(documents, "ConfigMap mlops/mlops")["data"]["SERVING_ROUTE"] == "none"
+
+
+def _variables(documents: list[Document]) -> dict[str, str]:
+    server = _find(documents, "Deployment mlops-platform/mlflow")["spec"]["template"]["spec"]["containers"][0]
+    return {each["name"]: each.get("value", "") for each in server["env"]}
 
 
 def test_every_volume_gets_the_chosen_class(built: Built) -> None:
