@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import yaml
@@ -15,6 +16,7 @@ from core.errors import UserError
 
 KINDS = ("HTTPRoute", "Ingress")
 PUBLIC_PATHS = ("/invocations", "/v1/models", "/v2/models")  # predictions, and what describes the model
+ANSWER_SECONDS = 10  # until the Gateway has answered to a new route
 ROLE = "deployer-routes"  # of k8s/components/routes
 LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 NAME = rf"{LABEL}(\.{LABEL})*"  # a DNS subdomain: of hosts, and of objects
@@ -75,12 +77,28 @@ class Routes:
                 self._remove(kind)
         if self.outside:
             cluster.apply(route(self.usecase, self.outside, self.settings))
-            print(f"{self.usecase}: reached at https://{self.outside.host}/{self.usecase}", flush=True)
+            print(f"{self.usecase}: {self._refusal() or f'reached at https://{self.outside.host}/{self.usecase}'}", flush=True)
 
     def remove(self) -> None:
         """Remove the route, if there is one."""
         for kind in KINDS:
             self._remove(kind)
+
+    def _refusal(self) -> str:
+        """Wait until the Gateway takes the route; say why if it does not. An Ingress has no such answer."""
+        if self.outside is None or self.outside.kind != "HTTPRoute":
+            return ""
+        end = time.monotonic() + ANSWER_SECONDS
+        while True:
+            found = cluster.get("HTTPRoute", self.settings.namespace, self.usecase)
+            conditions = list(_conditions(found))
+            if conditions and all(each["status"] == "True" for each in conditions):
+                return ""
+            if time.monotonic() > end:
+                gateway = "/".join(self.outside.gateway)
+                said = next((f"{each['reason']}: {each['message']}" for each in conditions if each["status"] != "True"), "it does not answer")
+                return f"not reached from outside, the Gateway {gateway} does not take its HTTPRoute ({said}): correct SERVING_GATEWAY or the Gateway"
+            time.sleep(0.5)
 
     def _remove(self, kind: str) -> None:
         try:
@@ -88,6 +106,14 @@ class Routes:
                 cluster.delete(kind, self.settings.namespace, each["metadata"]["name"])
         except (cluster.Gone, cluster.Forbidden):
             return  # without the Gateway API, or without the Role, there never was one
+
+
+def _conditions(httproute: Object) -> Iterator[Object]:
+    """Yield what Gateways say of a route as it is now."""
+    for parent in httproute.get("status", {}).get("parents", []):
+        for each in parent["conditions"]:
+            if each["type"] in ("Accepted", "ResolvedRefs") and each.get("observedGeneration") == httproute["metadata"]["generation"]:
+                yield each
 
 
 def route(usecase: str, outside: Outside, settings: objects.Settings) -> Object:
