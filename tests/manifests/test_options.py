@@ -11,7 +11,7 @@ import yaml
 from components.deploy.cluster.objects import A_USECASE
 from components.deploy.cluster.routes import KINDS, ROLE
 from core.cluster import ACCOUNT, DEPLOYER, TOKEN, TOKEN_FOLDER
-from core.config import LEAST_SERVER, RESERVED
+from core.config import LEAST_SERVER, RESERVED, Serving
 from core.image import repository
 from core.storage import BUCKETS
 from pipelines.steps import CERTIFICATES_FOLDER, SECRETS, SERVING, SOURCES, SOURCES_FOLDER
@@ -34,6 +34,13 @@ def test_a_config_gives_a_server_no_less_memory_than_it_requests(built: Built) -
     server = _find(built("base/serving"), "Deployment mlops-serving/model")["spec"]["template"]["spec"]["containers"][0]
 
     assert server["resources"]["requests"]["memory"] == LEAST_SERVER
+
+
+def test_an_idle_connection_outlives_that_of_a_usual_load_balancer(built: Built) -> None:
+    server = _find(built("base/serving"), "Deployment mlops-serving/model")["spec"]["template"]["spec"]["containers"][0]
+
+    assert {"name": "KEEP_ALIVE_SECONDS", "value": str(Serving().keep_alive)} in server["env"]
+    assert Serving().keep_alive > 60
 
 
 def test_kubeflow_finds_the_storage_where_the_steps_do(built: Built) -> None:
