@@ -16,6 +16,7 @@ OPTIONS = (
     "gateway",
     "ingress",
     "mlflow-route",
+    "mlflow-ingress",
     "loadbalancer",
     "grpc",
     "prometheus",

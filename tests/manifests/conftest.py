@@ -17,6 +17,7 @@ SETTINGS = {
     "CONTROLLER_NAMESPACE": "edge-proxies",
     "INGRESS_CLASS": "traefik",
     "TLS_SECRET": "models-tls",
+    "MLFLOW_TLS_SECRET": "mlflow-tls",
     "STORAGE_CLASS": "fast",
     "S3_ENDPOINT": "https://s3.eu-west-1.amazonaws.com",
     "S3_REGION": "eu-west-1",

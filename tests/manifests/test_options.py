@@ -88,17 +88,21 @@ def test_nothing_is_outside_by_default(built: Built) -> None:
     assert not {"Ingress", "HTTPRoute", "Gateway"} & {document["kind"] for document in documents}
 
 
-def test_mlflow_has_a_host_of_its_own(built: Built) -> None:
-    documents = built("overlays/mlflow-route")
+@pytest.mark.parametrize("option", ["mlflow-route", "mlflow-ingress"])
+def test_mlflow_has_a_host_of_its_own_with_tls(built: Built, option: str) -> None:
+    documents = built(f"overlays/{option}")
 
-    route = _find(documents, "HTTPRoute mlops-platform/mlflow")["spec"]
-    assert route["hostnames"] == ["mlflow.example.org"]
-    (parent,) = route["parentRefs"]
-    assert (parent["namespace"], parent["name"], parent["sectionName"]) == ("edge", "web", "tls")
+    (route,) = [document["spec"] for document in documents if document["kind"] in KINDS]
+    if option == "mlflow-route":
+        assert route["hostnames"] == ["mlflow.example.org"]
+        (parent,) = route["parentRefs"]
+        assert (parent["namespace"], parent["name"], parent["sectionName"]) == ("edge", "web", "tls")
+    else:
+        assert (route["ingressClassName"], route["rules"][0]["host"]) == ("traefik", "mlflow.example.org")
+        assert route["tls"] == [{"hosts": ["mlflow.example.org"], "secretName": "mlflow-tls"}]
     (peer,) = _find(documents, "NetworkPolicy mlops-platform/ingress")["spec"]["ingress"][0]["from"]
     assert peer == {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "edge-proxies"}}}
-    changed, before = (_variables(built(f"overlays/{folder}")) for folder in ("mlflow-route", "local"))
-    assert changed == before | {"HOST": "mlflow.example.org"}
+    assert _variables(documents) == _variables(built("overlays/local")) | {"HOST": "mlflow.example.org"}
     assert _find(documents, "ConfigMap mlops/mlops")["data"]["SERVING_ROUTE"] == "none"
 
 
