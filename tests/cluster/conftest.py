@@ -76,6 +76,7 @@ def stores(cluster: Cluster) -> Iterator[None]:
         patch.delenv("MLOPS_HOME", raising=False)
         for key, value in environment.items():
             patch.setenv(key, value)
+        mlflow_connection.session().headers["connection"] = "close"  # a forwarded port does not tell that the server has closed a connection
         yield
 
 
@@ -86,7 +87,6 @@ def connected(cluster: Cluster) -> Iterator[dict[str, str]]:
     assert secret
     keys = {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
     with cluster.forward(PLATFORM, "svc/minio", 9000) as minio, cluster.forward(PLATFORM, "svc/mlflow", 5000) as mlflow:
-        mlflow_connection.session().headers["connection"] = "close"  # a forwarded port does not tell that the server has closed a connection
         addresses = {"AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{minio}", "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{mlflow}"}
         yield {"AWS_REGION": "us-east-1"} | keys | addresses
 
@@ -111,7 +111,7 @@ def _stores_answer() -> bool:
 
 def clear(cluster: Cluster, usecase: str) -> None:
     """Remove all that a use case has in the models' namespace."""
-    kinds = "deployment,service,serviceaccount,networkpolicy,horizontalpodautoscaler,poddisruptionbudget"
+    kinds = "deployment,service,serviceaccount,networkpolicy,ingress,horizontalpodautoscaler,poddisruptionbudget"
     cluster.kubectl("delete", kinds, "-n", SERVING, "-l", f"app.kubernetes.io/name={usecase}", "--wait=false")
     cluster.delete("lease", SERVING, usecase)
 
