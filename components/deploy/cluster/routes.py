@@ -96,7 +96,8 @@ class Routes:
                 return ""
             if time.monotonic() > end:
                 gateway = "/".join(self.outside.gateway)
-                said = next((f"{each['reason']}: {each['message']}" for each in conditions if each["status"] != "True"), "it does not answer")
+                refused = next((each for each in conditions if each["status"] != "True"), {"reason": "it does not answer"})
+                said = ": ".join(filter(None, (refused["reason"], refused.get("message"))))
                 return f"not reached from outside, the Gateway {gateway} does not take its HTTPRoute ({said}): correct SERVING_GATEWAY or the Gateway"
             time.sleep(0.5)
 
