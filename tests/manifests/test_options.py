@@ -70,7 +70,8 @@ def test_models_are_outside_by_settings_rights_and_a_way_in(built: Built, option
     assert {name for name in settings if name.startswith("SERVING_")} <= set(SERVING)
     (peer,) = _find(documents, "NetworkPolicy mlops-serving/ingress")["spec"]["ingress"][0]["from"]
     assert peer == {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "edge-proxies"}}}
-    assert _find(documents, "RoleBinding mlops-serving/deployer-routes")["roleRef"]["name"] == ROLE
+    more, deployer = (_find(documents, f"RoleBinding mlops-serving/{name}") for name in (ROLE, "deployer"))
+    assert (more["roleRef"]["name"], more["subjects"]) == (ROLE, deployer["subjects"])
     allowed = {
         (group, resource)
         for rule in _find(documents, f"Role mlops-serving/{ROLE}")["rules"]
