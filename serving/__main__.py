@@ -43,16 +43,17 @@ def main() -> int:
         signal.signal(number, lambda *_: sys.exit(0))
     memory.bound()
     _open_files()
+    host = every_address(arguments.host)
     try:
-        listener = _listen(arguments.host, arguments.port)
+        listener = listen(host, arguments.port)
     except UserError as error:
         return _failed(str(error))
     version = Version(arguments.name, arguments.version, arguments.uri, arguments.digest)
     settings = Settings(
         arguments.access_log,
         arguments.prediction_log,
-        grpc=f"{arguments.host}:{arguments.grpc_port}" if arguments.grpc_port else "",
-        host=arguments.host,
+        grpc=f"{host}:{arguments.grpc_port}" if arguments.grpc_port else "",
+        host=host,
         keep_alive=arguments.keep_alive_seconds,
         cors=tuple(arguments.cors_origins.replace(",", " ").split()),
         memory=arguments.memory_limit,
@@ -88,7 +89,7 @@ def _arguments() -> argparse.Namespace:
     ):
         value = os.environ.get(variable)
         parser.add_argument(option, default=value, required=not value, help=f"{meaning} ({variable})")
-    parser.add_argument("--host", default=os.environ.get("HOST", "127.0.0.1"), help="address to listen on (HOST)")
+    parser.add_argument("--host", default=os.environ.get("HOST", "127.0.0.1"), help="address to listen on, 0.0.0.0 for all, IPv6 too (HOST)")
     parser.add_argument("--port", type=int, default=os.environ.get("PORT", "8080"), help="port to listen on (PORT)")
     seconds = os.environ.get("DRAIN_SECONDS", "0")
     parser.add_argument("--drain-seconds", type=int, default=seconds, help="how long it answers on after SIGTERM (DRAIN_SECONDS)")
@@ -122,9 +123,21 @@ def _share(text: str) -> float:
     return share
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def every_address(host: str) -> str:
+    """Take 0.0.0.0 for all addresses, IPv6 too, where one socket can have both."""
+    every = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104
+    return every if host in ("0.0.0.0", "::") else host  # noqa: S104
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Open the server's socket.
+
+    Raises:
+        UserError: The port is taken, or the address is none of this machine.
+    """
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, dualstack_ipv6=host == "::")
     except (OSError, OverflowError) as error:
         raise UserError(f"cannot listen on {host}:{port} ({error}): choose another --port or end what has it") from error
 
@@ -144,7 +157,7 @@ def _config(service: Service, app: ASGIApp) -> uvicorn.Config:
 
 def _address(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
-    return f"{host}:{port}"
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _failed(sentence: str) -> int:

@@ -15,6 +15,7 @@ import pytest
 
 from core import storage
 from core.bundle import digest
+from serving.__main__ import every_address, listen
 from tests.unit.serving import web
 from tests.unit.serving.models import Trained, publish, wrong_golden
 from tests.unit.serving.servers import HeldStorage, Launcher, Running
@@ -159,3 +160,9 @@ def test_the_log_tells_start_ready_and_stop_and_no_values(launcher: Launcher, wi
     assert server.process.wait(15) == 0
     assert [line.split()[2] for line in server.text().splitlines()] == ["listening", "wine", "ready:", "stopped"]
     assert "secret" not in server.text()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_all_addresses_are_those_of_ipv4_and_ipv6(host: str) -> None:
+    with listen(every_address("0.0.0.0"), 0) as listener:  # noqa: S104
+        socket.create_connection((host, listener.getsockname()[1]), timeout=5).close()
