@@ -121,7 +121,7 @@ def assert_restricted(spec: Object) -> None:
     (container,) = spec["containers"]
     assert spec["serviceAccountName"] == "spark-executor"
     assert not [volume for volume in spec["volumes"] if "projected" in volume]  # no token
-    assert (spec["securityContext"]["runAsUser"], spec["securityContext"]["seccompProfile"]) == (10001, {"type": "RuntimeDefault"})
+    assert spec["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
     hardened = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
     assert container["securityContext"] == hardened
     assert {"cpu", "memory"} <= set(container["resources"]["limits"])

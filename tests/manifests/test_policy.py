@@ -9,7 +9,7 @@ import kubernetes_validate
 import pytest
 
 from tests.manifests.build import OPTIONS, Document, named
-from tests.manifests.policy import violations
+from tests.manifests.policy import NO_USER, violations
 
 KUBEFLOW = ("overlays/kubeflow-standalone", "overlays/kubeflow-profile")
 OVERLAYS = ("overlays/local", "overlays/production", *KUBEFLOW, *(f"overlays/{option}" for option in OPTIONS))
@@ -19,7 +19,7 @@ Breakage = Callable[[list[Document]], object]
 
 @pytest.mark.parametrize("folder", OVERLAYS)
 def test_an_overlay_keeps_every_rule(built: Built, folder: str) -> None:
-    assert violations(built(folder)) == []
+    assert [each for each in violations(built(folder)) if not (folder == "overlays/openshift" and NO_USER in each)] == []
 
 
 def test_every_object_matches_its_schema(built: Built) -> None:
@@ -67,8 +67,9 @@ def _remove(name: str) -> Breakage:
 MINIO, NAME = "mlops-platform/minio", "app.kubernetes.io/name"
 
 BREAKAGES: list[tuple[Breakage, str]] = [
-    (lambda d: _pod(d)["securityContext"].pop("runAsUser"), "no numeric user"),
-    (lambda d: _pod(d)["securityContext"].update(runAsUser=0), "no numeric user"),
+    (lambda d: _pod(d)["securityContext"].pop("runAsNonRoot"), "may run as root"),
+    (lambda d: _pod(d)["securityContext"].update(runAsUser=0), "may run as root"),
+    (lambda d: _find(d, f"StatefulSet {MINIO}")["spec"]["template"]["spec"]["securityContext"].pop("runAsUser"), NO_USER),
     (lambda d: _pod(d)["securityContext"].pop("seccompProfile"), "no seccomp profile"),
     (lambda d: _pod(d).pop("automountServiceAccountToken"), "a token of the Kubernetes API"),
     (lambda d: _pod(d)["initContainers"][0]["securityContext"].pop("capabilities"), "migrate: capabilities are not dropped"),
