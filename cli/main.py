@@ -76,6 +76,10 @@ def submit(
     pipeline_root: Annotated[
         str | None, typer.Option(envvar="KFP_PIPELINE_ROOT", help="Where Kubeflow stores the run's artifacts; s3://pipelines/kfp if not set.")
     ] = None,
+    pods: Annotated[
+        Path | None,
+        typer.Option(envvar="MLOPS_PODS", help="The overlay's pods.yaml: node selectors, tolerations, pull Secrets and labels of the run's pods."),
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Follow the steps to the run's end.")] = False,
     no_cache: NoCache = False,
     job: Annotated[bool, typer.Option("--job", help="Run it inside one Job of kubectl's cluster instead, and follow it: without Kubeflow.")] = False,
@@ -86,7 +90,7 @@ def submit(
     changes = every_override(overrides, register_anyway)
     if job:
         sys.exit(start.submit_job(usecase, changes, image, namespace or os.environ.get("MLOPS_NAMESPACE") or "mlops", caching=not no_cache))
-    target = start.Target(host, namespace or os.environ.get("KFP_NAMESPACE"), service_account, login_as, pipeline_root)
+    target = start.Target(host, namespace or os.environ.get("KFP_NAMESPACE"), service_account, login_as, pipeline_root, pods)
     start.submit(usecase, changes, image, target, wait=wait, caching=not no_cache)
 
 

@@ -30,6 +30,7 @@ class Target:
         service_account: ServiceAccount of the run's pods.
         login_as: ServiceAccount for which a token is made with kubectl's credentials.
         pipeline_root: Where artifacts are stored; where our steps look for them if None.
+        pods: The overlay's pods.yaml, which says where the run's pods run.
     """
 
     host: str | None
@@ -37,6 +38,7 @@ class Target:
     service_account: str
     login_as: str | None
     pipeline_root: str | None = None
+    pods: Path | None = None
 
 
 def submit(name: str, overrides: list[str], image: str | None, target: Target, *, wait: bool = False, caching: bool = True) -> None:
@@ -67,6 +69,10 @@ def submit(name: str, overrides: list[str], image: str | None, target: Target, *
     root = target.pipeline_root or artifacts()
     with tempfile.TemporaryDirectory() as folder:
         config, description, package = _package(name, overrides, image, Path(folder), caching=caching, compiled_is_current=is_clean)
+        if target.pods:
+            from pipelines.scheduling import read, schedule
+
+            schedule(package, read(target.pods))
         from pipelines.kubeflow import connect
         from pipelines.submit import Submission
         from pipelines.submit import submit as send

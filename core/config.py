@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, PrivateAttr, field_validator, model_
 from core.contract import Contract
 from core.frozen import Bytes, Float, Frozen, Identifier, Int, count, pattern
 from core.metrics import METRICS
+from core.resources import LEAST
 from core.sources import Source
 from core.targets import Loads
 
@@ -28,11 +29,11 @@ UsecaseName = Annotated[Name, AfterValidator(_not_reserved)]
 Integers = tuple[Int, Int]
 Floats = tuple[Float, Float]  # named here: in Range, int and float are keys
 Fraction = Annotated[Float, Field(gt=0, lt=1)]
+Share = Annotated[Float, Field(gt=0, le=1)]
 # Quantities of Kubernetes, none of them nothing; a number in the file is as good as its text
 CPU_PATTERN = r"^([1-9][0-9]*(m|\.[0-9]+)?|0\.[0-9]*[1-9][0-9]*)$"
 Cpu = Annotated[str, pattern(CPU_PATTERN, "write cores such as 2 or 0.5, or thousandths such as 500m"), Field(coerce_numbers_to_str=True)]
 Memory = Annotated[str, pattern(r"^[1-9][0-9]*(Mi|Gi)$", "write a size such as 512Mi or 2Gi")]
-LEAST_SERVER = "256Mi"  # what the Deployment in k8s/base/serving requests: a loaded model, connections and one large request
 
 
 class Features(Frozen):
@@ -175,6 +176,10 @@ class Step(Frozen):
         description="Such as 512Mi; if not named, train has 4Gi, validate, transform, evaluate and load 2Gi, deploy, serve and report 512Mi.",
     )
     minutes: Int = Field(default=60, ge=1, description="Minutes after which it is stopped; if not named, train has 240.")
+    gpus: Int = Field(default=0, ge=0, description="How many GPUs the pod gets. The image needs an estimator that uses them.")
+    gpu: Annotated[str, pattern(r"^[a-z0-9.-]+/[A-Za-z0-9._-]+$", "write a resource of Kubernetes such as nvidia.com/gpu")] = Field(
+        default="nvidia.com/gpu", description="The resource by which the cluster counts them."
+    )
 
 
 STEPS: dict[StepName, Step] = {  # in the order of the pipeline
@@ -198,6 +203,11 @@ class Limits(Frozen):
     """What a step may use."""
 
     memory: Bytes = Field(default="1GB", description="DuckDB's memory limit.")
+    requests: Share = Field(
+        default=0.25,
+        description="Share of its limits that the pod of a step requests, such as 0.5 where a LimitRange allows a ratio of 2. Memory: at least "
+        "256Mi, or the limit if that is less.",
+    )
     steps: dict[StepName, Step] = Field(default=STEPS, description="What the pod of a step may use on a cluster, by the step's name.")
 
     @field_validator("steps", mode="before")
@@ -237,6 +247,7 @@ class Serving(Frozen):
 
     cpu: Cpu = Field(default="1", description="Cores, such as 1 or 500m.")
     memory: Memory = Field(default="512Mi", description="Memory, such as 512Mi: at least 256Mi.")
+    requests: Share = Field(default=0.1, description="Share of both that a server requests; of memory at least 256Mi.")
     log_predictions: Float = Field(default=0.0, ge=0, le=1, description="Share of requests whose rows and answers go to s3://predictions, 0 to 1.")
     keep_alive: Int = Field(
         default=75, ge=1, le=3600, description="Seconds that an idle connection stays open: more than your load balancer keeps it."
@@ -248,8 +259,8 @@ class Serving(Frozen):
     @field_validator("memory")
     @classmethod
     def _suffices(cls, memory: str) -> str:
-        if count(memory) < count(LEAST_SERVER):
-            raise ValueError(f"a model server needs at least {LEAST_SERVER}")
+        if count(memory) < count(LEAST):
+            raise ValueError(f"a model server needs at least {LEAST}")
         return memory
 
     @property

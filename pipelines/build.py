@@ -11,7 +11,7 @@ from core.config import UseCase
 from core.configfile import load, names
 from core.errors import UserError, one_line
 from pipelines.images import use_image
-from pipelines.package import COMPILED
+from pipelines.package import COMPILED, written
 
 
 def build(folder: Path = COMPILED, image: str | None = None) -> Iterator[Path]:
@@ -71,18 +71,10 @@ def write(pipeline: Any, config: str, origin: str, path: Path) -> Path:
     compiler.Compiler().compile(pipeline, str(draft))
     # kfp repeats the default in a comment at the top, where its second line would be no comment
     text = draft.read_text(encoding="utf-8").replace(f"[Default: '{config}']", f"[Default: {origin}]", 1)
-    head = "".join(line for line in text.splitlines(keepends=True) if line.startswith("#"))
-    draft.write_text(head + yaml.dump_all(yaml.load_all(text, yaml.CSafeLoader), Dumper=_Blocks, sort_keys=True), encoding="utf-8")
+    draft.write_text(written(text, yaml.load_all(text, yaml.CSafeLoader)), encoding="utf-8")
     return draft.replace(path)
-
-
-class _Blocks(yaml.CSafeDumper):
-    """Writes texts of several lines as blocks."""
-
-
-_Blocks.add_representer(str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None))
 
 
 def shape(usecase: UseCase) -> tuple[Any, ...]:
     """Return the parts of a use case that are part of its YAML, too. All others reach the steps by the run's parameter alone."""
-    return usecase.limits.steps, usecase.load, usecase.spark, usecase.train.refit, usecase.evaluate.register_anyway
+    return usecase.limits.steps, usecase.limits.requests, usecase.load, usecase.spark, usecase.train.refit, usecase.evaluate.register_anyway

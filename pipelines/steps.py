@@ -19,11 +19,12 @@ from core.cluster import TOKEN, TOKEN_FOLDER
 from core.config import LIMITED_AS, Spark, Step, UseCase
 from core.configtext import USECASE
 from core.mlflow_connection import FALLBACK
+from core.pod_template import POD_TEMPLATE
+from core.resources import requests
 from core.sources import ENVIRONMENT
 from core.step_cache import SWITCH
 from pipelines.images import DRIVER, with_spark
 
-USER = 10001
 SETTINGS = "mlops"  # the ConfigMap of the run's namespace
 CREDENTIALS = "mlops-s3"  # the Secret of the steps' S3 user
 SOURCES = "mlops-sources"  # the Secret of the servers that data come from; it may be missing
@@ -62,7 +63,6 @@ SECRETS = {  # Secrets of the run's namespace, each of which may be missing, and
     "mlops-mlflow": ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"),
     "mlops-proxy": ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"),
 }
-CPU, MEMORY = "250m", "256Mi"  # what a pod asks for, unless its limit is less
 
 
 class Steps:
@@ -102,7 +102,8 @@ class Steps:
             made.set_caching_options(False)
             if not self._caching:
                 made.set_env_variable(SWITCH, "off")
-            _limit(made, self._usecase.limits.steps[LIMITED_AS.get(component.name, component.name)])
+            limits = self._usecase.limits
+            _limit(made, limits.steps[LIMITED_AS.get(component.name, component.name)], limits.requests)
             _harden(made)
             _equip(made)
             made.set_env_variable(USECASE, self._usecase.name)
@@ -119,16 +120,22 @@ class Steps:
         return task
 
 
-def _limit(task: dsl.PipelineTask, limits: Step) -> None:
-    """Set requests, limits and the time after which the pod is stopped."""
-    task.set_cpu_request(min(CPU, limits.cpu, key=_amount)).set_cpu_limit(limits.cpu)
-    task.set_memory_request(min(MEMORY, limits.memory, key=_amount)).set_memory_limit(limits.memory)
+def _limit(task: dsl.PipelineTask, limits: Step, share: float) -> None:
+    """Set requests, limits, GPUs and the time after which the pod is stopped."""
+    requested = requests(limits.cpu, limits.memory, share)
+    task.set_cpu_request(requested["cpu"]).set_cpu_limit(limits.cpu)
+    task.set_memory_request(requested["memory"]).set_memory_limit(limits.memory)
+    if limits.gpus:
+        task.set_accelerator_type(limits.gpu).set_accelerator_limit(limits.gpus)
     kubernetes.set_timeout(task, limits.minutes * 60)
 
 
 def _harden(task: dsl.PipelineTask) -> None:
-    """Fit the pod for Pod Security `restricted`: KFP itself drops capabilities, refuses escalation and sets seccomp."""
-    kubernetes.set_security_context(task, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
+    """Fit the pod for Pod Security `restricted`: KFP itself drops capabilities, refuses escalation and sets seccomp.
+
+    The user is the image's, or the one that OpenShift assigns.
+    """
+    kubernetes.set_security_context(task, run_as_non_root=True)
     kubernetes.empty_dir_mount(task, volume_name="tmp", mount_path="/tmp")  # noqa: S108  (all that a step may write to)
 
 
@@ -138,7 +145,7 @@ def _equip(task: dsl.PipelineTask) -> None:
         task.set_env_variable(name, value)
     task.set_env_variable("IMAGE", IMAGE)  # by which a registered version is served later
     kubernetes.use_field_path_as_env(task, "KFP_RUN_ID", "metadata.labels['pipeline/runid']")
-    kubernetes.use_config_map_as_env(task, SETTINGS, RENAMED | {name: name for name in (*CONNECTION, *SERVING)}, optional=True)
+    kubernetes.use_config_map_as_env(task, SETTINGS, RENAMED | {name: name for name in (*CONNECTION, *SERVING, POD_TEMPLATE)}, optional=True)
     kubernetes.use_config_map_as_volume(task, CERTIFICATES, CERTIFICATES_FOLDER, optional=True)
     for secret, keys in SECRETS.items():
         kubernetes.use_secret_as_env(task, secret, {name: name for name in keys}, optional=True)
@@ -157,9 +164,3 @@ def _enlarge(task: dsl.PipelineTask, spark: Spark) -> None:
     if spark.on_cluster:
         for name, value in DRIVER.items():
             kubernetes.add_pod_label(task, name, value)
-
-
-def _amount(quantity: str) -> float:
-    units = {"m": 0.001, "Mi": 2.0**20, "Gi": 2.0**30}
-    unit = next((unit for unit in units if quantity.endswith(unit)), "")
-    return float(quantity.removesuffix(unit)) * units.get(unit, 1.0)

@@ -163,13 +163,10 @@ def test_a_step_has_requests_and_limits(name: str, executor: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "executor"), EXECUTORS)
-def test_a_step_runs_as_a_numbered_user_who_is_not_root(name: str, executor: str) -> None:
+def test_a_step_runs_as_the_images_user_who_is_not_root(name: str, executor: str) -> None:
     settings = compiled(name)[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"][executor]
 
-    context = settings["securityContext"]
-    assert context["runAsNonRoot"] is True
-    assert int(context["runAsUser"]) > 0
-    assert int(context["runAsGroup"]) > 0
+    assert settings["securityContext"] == {"runAsNonRoot": True}
     assert [mount["mountPath"] for mount in settings["emptyDirMounts"]] == ["/tmp"]
 
 
@@ -185,16 +182,19 @@ def test_no_step_has_a_retry_policy_that_kubeflow_does_not_keep(name: str) -> No
     assert not [task for _, task, body in tasks(compiled(name)[0]) if "retryPolicy" in body]
 
 
-def test_the_limits_of_the_config_are_those_of_the_pods_and_no_pod_asks_for_more(tmp_path: Path) -> None:
-    overrides = ["limits.steps.train.memory=8Gi", "limits.steps.deploy.cpu=0.1", "limits.steps.report.memory=128Mi"]
+def test_a_pod_has_the_limits_of_the_config_and_requests_a_share_of_them(tmp_path: Path) -> None:
+    overrides = ["limits.steps.train={memory: 8Gi, gpus: 2, gpu: amd.com/gpu}", "limits.steps.deploy.cpu=0.1", "limits.steps.report.memory=128Mi"]
 
-    package = compile_wine(tmp_path, *overrides)
+    package = compile_wine(tmp_path, "limits.requests=0.5", *overrides)
 
     executors = compiled("wine", package.parent)[0]["deploymentSpec"]["executors"]
     train, deploy, report = (executors[f"exec-{step}"]["container"]["resources"] for step in ("train", "deploy", "report"))
-    assert (train["resourceCpuLimit"], train["resourceMemoryLimit"], train["resourceCpuRequest"]) == ("2", "8Gi", "250m")
-    assert (deploy["resourceCpuLimit"], deploy["resourceCpuRequest"]) == ("0.1", "0.1")
+    assert (train["resourceCpuLimit"], train["resourceCpuRequest"]) == ("2", "1000m")
+    assert (train["resourceMemoryLimit"], train["resourceMemoryRequest"]) == ("8Gi", "4096Mi")
+    assert (deploy["resourceCpuLimit"], deploy["resourceCpuRequest"]) == ("0.1", "50m")
     assert (report["resourceMemoryLimit"], report["resourceMemoryRequest"]) == ("128Mi", "128Mi")
+    assert train["accelerator"] == {"count": "2", "resourceCount": "2", "resourceType": "amd.com/gpu", "type": "amd.com/gpu"}
+    assert "accelerator" not in deploy
 
 
 @pytest.mark.parametrize(("name", "executor"), EXECUTORS)
@@ -206,8 +206,8 @@ def test_a_step_learns_addresses_credentials_and_the_runs_id_from_its_pod(name: 
     variables = {pair["envVar"] for item in items for pair in item["keyToEnv"]}
     referred = {pair.get("configMapKey") or pair["secretKey"] for item in items for pair in item["keyToEnv"]}
     secrets = {key for keys in SECRETS.values() for key in keys}
-    assert variables == {"MLOPS_MLFLOW_URI", *CONNECTION, *SERVING} | secrets
-    options = {"AWS_ENDPOINT_URL_STS", "SSL_CERT_FILE"}
+    assert variables == {"MLOPS_MLFLOW_URI", "POD_TEMPLATE", *CONNECTION, *SERVING} | secrets
+    options = {"AWS_ENDPOINT_URL_STS", "SSL_CERT_FILE", "POD_TEMPLATE"}
     assert referred - set(yaml.safe_load((ROOT / "k8s/base/pipeline/configmap.yaml").read_text())["data"]) == secrets | options
     assert all(item["optional"] for kind in ("configMapAsEnv", "secretAsEnv") for item in settings[kind])
     assert settings["fieldPathAsEnv"] == [{"name": "KFP_RUN_ID", "fieldPath": "metadata.labels['pipeline/runid']"}]

@@ -106,3 +106,13 @@ def test_hadoops_jars_are_of_the_version_in_pyspark() -> None:
 
 
 HADOOP = {"4.3": "<version>3.5.0</version> <!-- of Hadoop in pyspark -->"}  # pyspark/jars/hadoop-client-api-*.jar
+
+
+def test_executors_have_what_the_overlay_sets_in_all_pods(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = yaml.safe_load(pods.TEMPLATE.read_text())
+    monkeypatch.setenv("POD_TEMPLATE", "spec: {template: {metadata: {labels: {team: travel}}, spec: {priorityClassName: high}}}")
+
+    template = yaml.safe_load(Path(pods.executor_template()).read_text())
+
+    assert template["metadata"]["labels"] == usual["metadata"]["labels"] | {"team": "travel"}
+    assert template["spec"] == usual["spec"] | {"priorityClassName": "high"}

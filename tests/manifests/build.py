@@ -31,6 +31,8 @@ OPTIONS = (
     "replicas",
     "admission",
     "egress",
+    "pods",
+    "openshift",
 )
 
 

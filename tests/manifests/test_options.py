@@ -1,18 +1,23 @@
 """What each option changes, and that the manifests agree with the code."""
 
 import runpy
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 
 from components.deploy.cluster.objects import A_USECASE
 from components.deploy.cluster.routes import KINDS, ROLE
+from components.transform.engines.spark.pods import TEMPLATE
 from core.cluster import ACCOUNT, DEPLOYER, TOKEN, TOKEN_FOLDER
-from core.config import LEAST_SERVER, RESERVED, Serving
+from core.config import RESERVED, Serving
 from core.image import repository
+from core.pod_template import POD_TEMPLATE, parsed
+from core.resources import LEAST
 from core.storage import BUCKETS
 from pipelines.steps import CERTIFICATES_FOLDER, SECRETS, SERVING, SOURCES, SOURCES_FOLDER
 from tests.manifests.build import KUBERNETES, OPTIONS, Document, build, containers, named, pod
@@ -33,7 +38,7 @@ def test_the_buckets_of_the_cluster_are_those_of_the_code() -> None:
 def test_a_config_gives_a_server_no_less_memory_than_it_requests(built: Built) -> None:
     server = _find(built("base/serving"), "Deployment mlops-serving/model")["spec"]["template"]["spec"]["containers"][0]
 
-    assert server["resources"]["requests"]["memory"] == LEAST_SERVER
+    assert server["resources"]["requests"]["memory"] == LEAST
 
 
 def test_an_idle_connection_outlives_that_of_a_usual_load_balancer(built: Built) -> None:
@@ -127,6 +132,56 @@ def test_a_distributed_minio_names_each_of_its_pods(built: Built) -> None:
     assert minio["podManagementPolicy"] == "Parallel"
     assert minio["template"]["spec"]["containers"][0]["args"] == ["server", "http://minio-{0...3}.minio-headless:9000/data"]
     assert _find(documents, "Service mlops-platform/minio-headless")["spec"]["publishNotReadyAddresses"]
+
+
+PODS = """
+kind: PodTemplate
+metadata: {name: pods}
+spec:
+  template: &pod
+    metadata: {labels: {team: travel}, annotations: {example.com/owner: ada}}
+    spec:
+      nodeSelector: {pool: ml}
+      tolerations: [{key: ml, operator: Exists}]
+      imagePullSecrets: [{name: registry}]
+      priorityClassName: high
+      runtimeClassName: gvisor
+  jobTemplate: {spec: {template: *pod}}
+"""
+
+
+@pytest.mark.parametrize("namespace_first", [False, True])
+def test_one_file_of_an_overlay_is_in_all_pods(checkout: Path, namespace_first: bool) -> None:
+    # given: a copy of the component, with a file of its own
+    overlay = checkout / f"overlays/scheduled-{namespace_first}"
+    shutil.copytree(checkout / "components/pods", overlay / "pods")
+    (overlay / "pods/pods.yaml").write_text(PODS)
+    order = ["../../components/pipeline-namespace", "pods"] if namespace_first else ["pods", "../../components/pipeline-namespace"]
+    shutil.copy(checkout / "overlays/kubeflow-standalone/settings.yaml", overlay)
+    (overlay / "kustomization.yaml").write_text(yaml.safe_dump({"resources": ["../../base", "settings.yaml"], "components": order}))
+    # when
+    documents = build(overlay)
+    # then
+    template = parsed(PODS, "pods.yaml")
+    pods = [(document, found) for document in documents if (found := pod(document))]
+    assert len(pods) == 5
+    for document, found in pods:
+        kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
+        assert found["spec"].items() >= template["spec"].items()
+        assert found["metadata"]["labels"].items() >= {"team": "travel", "app.kubernetes.io/part-of": "mlops"}.items()
+        assert found["metadata"]["annotations"].items() >= template["metadata"]["annotations"].items()
+    assert parsed(_find(documents, "ConfigMap kubeflow/mlops")["data"][POD_TEMPLATE], "pods.yaml") == template
+    assert POD_TEMPLATE not in _find(documents, "ConfigMap mlops-serving/mlops")["data"]
+    assert "pods" not in [document["metadata"]["name"] for document in documents]
+
+
+def test_on_openshift_no_pod_names_its_user_or_groups(built: Built) -> None:
+    pods = [*built("overlays/openshift"), *built("base/serving")]
+    contexts = [found["spec"]["securityContext"] for document in pods if (found := pod(document))]
+    contexts.append(yaml.safe_load(TEMPLATE.read_text())["spec"]["securityContext"])
+
+    assert len(contexts) == 7
+    assert not [context for context in contexts if context.keys() & {"runAsUser", "runAsGroup", "fsGroup", "supplementalGroups"}]
 
 
 def test_a_load_balancer_is_a_setting_of_the_deploy_step(built: Built) -> None:

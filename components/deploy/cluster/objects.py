@@ -14,11 +14,14 @@ import yaml
 from core.cluster import Object
 from core.config import Serving
 from core.errors import UserError
+from core.pod_template import merged, pod_template
 from core.registry import Version
+from core.resources import requests
 
 FOLDER = Path(__file__).resolve().parents[3] / "k8s" / "base" / "serving"
 PREFIX = "app.kubernetes.io"
 A_RELEASE = ("Deployment", "HorizontalPodAutoscaler", "PodDisruptionBudget")  # the kinds of which each release has its own
+BUSY = 40  # percent of its CPU limit that a server uses when another one is started
 A_USECASE = ("NetworkPolicy", "ServiceAccount", "Service")
 
 
@@ -37,6 +40,7 @@ class Settings:
         account_annotations: Of the servers' ServiceAccounts, such as the role of a cloud by which they read object storage.
         pipeline_namespace: Namespace of the deploy step, whose pods may ask the servers for their golden rows.
         images: Repositories whose images may serve; empty for the one of the deploy step's own image.
+        pod_template: What the overlay sets in all pods.
     """
 
     namespace: str
@@ -49,6 +53,7 @@ class Settings:
     account_annotations: Mapping[str, str] = field(default_factory=dict)
     pipeline_namespace: str = "mlops"
     images: tuple[str, ...] = ()
+    pod_template: Object = field(default_factory=dict)
 
 
 def settings() -> Settings:
@@ -64,6 +69,7 @@ def settings() -> Settings:
         _annotations("SERVING_ACCOUNT_ANNOTATIONS"),
         _own_namespace() or Settings.pipeline_namespace,
         tuple(os.environ.get("SERVING_IMAGES", "").split()),
+        pod_template(),
     )
 
 
@@ -72,7 +78,7 @@ class Release:
 
     def __init__(self, version: Version, image: str, serving: Serving, settings: Settings) -> None:
         self.usecase, self.version, self.settings = version.name, version.version, settings
-        self._template = _deployment(version, image, serving, settings)
+        self._serving, self._template = serving, _deployment(version, image, serving, settings)
         content = json.dumps(self._template, sort_keys=True).encode()
         self.name = f"{version.name}-v{version.version}-{hashlib.sha256(content).hexdigest()[:6]}"
 
@@ -87,7 +93,8 @@ class Release:
         made["spec"]["replicas"] = replicas
         made["spec"]["selector"] = {"matchLabels": self.labels}
         pod = made["spec"]["template"]
-        pod["metadata"]["labels"] = self.labels | {f"{PREFIX}/part-of": "mlops", f"{PREFIX}/version": self.version}
+        own = self.labels | {f"{PREFIX}/part-of": "mlops", f"{PREFIX}/version": self.version}
+        pod["metadata"]["labels"] = pod["metadata"].get("labels", {}) | own
         for constraint in pod["spec"]["topologySpreadConstraints"]:
             constraint["labelSelector"] = {"matchLabels": self.labels}
         return self._named(made)
@@ -97,6 +104,8 @@ class Release:
         made = manifest("horizontalpodautoscaler")
         made["spec"] |= {"minReplicas": self.settings.min_replicas, "maxReplicas": self.settings.max_replicas}
         made["spec"]["scaleTargetRef"]["name"] = self.name
+        target = made["spec"]["metrics"][0]["resource"]["target"]
+        target["averageUtilization"] = round(BUSY / self._serving.requests)
         return self._named(made)
 
     def disruption_budget(self) -> Object:
@@ -166,11 +175,13 @@ def _deployment(version: Version, image: str, serving: Serving, settings: Settin
     """Return the Deployment without what is named after it."""
     made = manifest("deployment")
     made["spec"] |= {"minReadySeconds": settings.min_ready_seconds, "progressDeadlineSeconds": settings.timeout_seconds + settings.min_ready_seconds}
+    made["spec"]["template"] = merged(made["spec"]["template"], settings.pod_template)
     pod = made["spec"]["template"]["spec"]
     pod["serviceAccountName"] = version.name
     container = pod["containers"][0]
     container["image"] = image
     container["resources"]["limits"] |= {"cpu": serving.cpu, "memory": serving.memory}
+    container["resources"]["requests"] |= requests(serving.cpu, serving.memory, serving.requests)
     values = {"MODEL_NAME": version.name, "MODEL_VERSION": version.version, "MODEL_URI": version.uri, "MODEL_DIGEST": version.digest}
     values |= serving.variables
     for variable in container["env"]:

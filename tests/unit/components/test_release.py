@@ -11,6 +11,7 @@ from components.deploy.cluster import objects, rollout
 from components.deploy.cluster.objects import Release, Settings, settings
 from core.config import Serving
 from core.errors import UserError
+from core.pod_template import parsed
 from core.registry import Version
 
 VERSION = Version("flights", "7", "s3://models/flights/ab.zip", "sha256:ab", "6", run="r")
@@ -58,6 +59,61 @@ def test_grpc_is_there_when_it_is_asked_for_and_not_before() -> None:
     assert ports[1] == [*ports[0], {"name": "grpc", "port": 8081, "targetPort": "grpc", "appProtocol": "kubernetes.io/h2c"}]
 
 
+PODS = """
+spec:
+  template:
+    metadata:
+      labels: {team: travel, app.kubernetes.io/name: other}
+      annotations: {prometheus.io/scrape: "false"}
+    spec:
+      nodeSelector: {pool: ml}
+      priorityClassName: high
+      enableServiceLinks: null
+      imagePullSecrets: [{name: registry}]
+      tolerations: [{key: ml, operator: Exists}]
+      topologySpreadConstraints:
+        - {topologyKey: kubernetes.io/hostname, whenUnsatisfiable: DoNotSchedule}
+        - {topologyKey: topology.kubernetes.io/zone, maxSkew: 1, whenUnsatisfiable: ScheduleAnyway}
+"""
+
+
+def test_what_the_overlay_sets_in_all_pods_is_in_a_server() -> None:
+    patched = release(settings=dataclasses.replace(SETTINGS, pod_template=parsed(PODS, "pods.yaml")))
+
+    pod, usual = (each.deployment(1)["spec"]["template"] for each in (patched, release()))
+    assert pod["metadata"]["labels"] == usual["metadata"]["labels"] | patched.labels | {"team": "travel"}
+    assert pod["metadata"]["annotations"] == usual["metadata"]["annotations"] | {"prometheus.io/scrape": "false"}
+    selected = {"labelSelector": {"matchLabels": patched.labels}, "maxSkew": 1}
+    assert pod["spec"].pop("topologySpreadConstraints") == [
+        {"topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "DoNotSchedule"} | selected,
+        {"topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "ScheduleAnyway"} | selected,
+    ]
+    kept = {key: value for key, value in usual["spec"].items() if key not in ("enableServiceLinks", "topologySpreadConstraints")}
+    added = {"nodeSelector": {"pool": "ml"}, "priorityClassName": "high", "imagePullSecrets": [{"name": "registry"}]}
+    assert pod["spec"] == kept | added | {"tolerations": [{"key": "ml", "operator": "Exists"}]}
+
+
+@pytest.mark.parametrize("text", ["spec: {nodeSelector: {pool: ml}}", "[]", "{", "spec: {template: x}"])
+def test_a_file_without_a_pod_template_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match=r"pods\.yaml (has no spec\.template|is not YAML .*): compare it with k8s/components/pods/pods\.yaml"):
+        parsed(text, "pods.yaml")
+
+
+@pytest.mark.parametrize(
+    ("resources", "requested", "busy"),
+    [
+        pytest.param(Serving(), {"cpu": "100m", "memory": "256Mi"}, 400, id="as in the file"),
+        pytest.param(Serving(cpu="2", memory="4Gi", requests=0.5), {"cpu": "1000m", "memory": "2048Mi"}, 80, id="half"),
+        pytest.param(Serving(cpu="0.25", requests=1), {"cpu": "250m", "memory": "512Mi"}, 40, id="all"),
+    ],
+)
+def test_a_server_requests_a_share_of_its_limits(resources: Serving, requested: dict[str, str], busy: int) -> None:
+    made = release(resources=resources)
+
+    assert container(made.deployment(1))["resources"]["requests"] | requested == container(made.deployment(1))["resources"]["requests"]
+    assert made.autoscaler()["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"] == busy
+
+
 def test_everything_that_selects_pods_selects_those_of_the_release() -> None:
     made = release()
 
@@ -81,6 +137,7 @@ def test_everything_that_selects_pods_selects_those_of_the_release() -> None:
         pytest.param({"resources": Serving(cpu="750m", memory="640Mi", log_predictions=0.05, keep_alive=620)}, id="keep-alive"),
         pytest.param({"settings": dataclasses.replace(SETTINGS, min_ready_seconds=1)}, id="settings"),
         pytest.param({"settings": dataclasses.replace(SETTINGS, grpc_port=8081)}, id="gRPC"),
+        pytest.param({"settings": dataclasses.replace(SETTINGS, pod_template={"spec": {"priorityClassName": "high"}})}, id="pods"),
     ],
 )
 def test_other_content_has_another_name(other: dict[str, Any]) -> None:

@@ -3,18 +3,21 @@
 import os
 import secrets
 import socket
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import yaml
 from minio.deleteobjects import DeleteObject
 
 from core import cluster, s3_connection, storage, transfer
 from core.calls import Pinned, pinned
 from core.config import Spark
 from core.errors import UserError
+from core.pod_template import merged, pod_template
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -60,7 +63,7 @@ def settings(spark: Spark) -> dict[str, str]:
         "spark.kubernetes.driver.pod.name": os.environ.get("KFP_POD_NAME") or socket.gethostname(),  # the executors belong to it and go with it
         "spark.kubernetes.executor.limit.cores": str(spark.cores),
         "spark.kubernetes.executor.request.cores": "250m",
-        "spark.kubernetes.executor.podTemplateFile": str(TEMPLATE),
+        "spark.kubernetes.executor.podTemplateFile": executor_template(),
         "spark.kubernetes.executor.podTemplateContainerName": "executor",
         "spark.kubernetes.executor.disableConfigMap": "true",  # it needs pods and nothing else
         "spark.kubernetes.driver.service.deleteOnTermination": "false",
@@ -121,6 +124,14 @@ def _reason(application: str) -> str:
             if condition["type"] == "PodScheduled" and condition["status"] == "False":
                 return str(condition.get("message"))
     return "its pods run, but do not report" if found else "no pod was made: the namespace's quota or Pod Security may refuse it"
+
+
+def executor_template() -> str:
+    """Write the executors' pod with what the overlay sets in all pods; Spark reads the file when it starts."""
+    pod = merged(yaml.safe_load(TEMPLATE.read_text()), pod_template())
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml", delete=False) as file:
+        yaml.safe_dump(pod, file)
+    return file.name
 
 
 def _namespace() -> str:
