@@ -47,8 +47,8 @@ schema: $(ENVIRONMENT) ## Print the JSON schema of a use case's config.yaml
 	@$(MLOPS) schema
 
 ##@ On Kubernetes
-secrets: $(ENVIRONMENT) ## Write random passwords for a cluster, once, to k8s/overlays/OVERLAY/secrets.yaml
-	@$(MLOPS) secrets k8s/overlays/$(OVERLAY)/secrets.yaml
+secrets: $(ENVIRONMENT) ## Write random passwords for a cluster to k8s/overlays/OVERLAY/secrets.yaml; ROTATE=1 makes new ones
+	@$(MLOPS) secrets k8s/overlays/$(OVERLAY)/secrets.yaml $(if $(ROTATE),--rotate)
 
 apply: $(ENVIRONMENT) ## Apply OVERLAY to kubectl's cluster, with IMAGE
 	@$(MLOPS) apply $(OVERLAY) --image $(TAG)

@@ -1,12 +1,12 @@
 """`mlops apply`: an overlay of k8s/overlays on kubectl's cluster, with an image that no tracked file names."""
 
-import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
 import yaml
 
+from cli.kubectl import kubectl
+from cli.restart import restart_outdated
 from core.errors import UserError
 from core.image import REPOSITORY
 
@@ -14,7 +14,7 @@ OVERLAYS = Path(__file__).resolve().parents[1] / "k8s" / "overlays"
 
 
 def apply(name: str, image: str | None) -> None:
-    """Apply an overlay; kubectl prints what changed.
+    """Apply an overlay, and restart what runs with passwords that it changed; kubectl prints what changed.
 
     Args:
         name: A folder of k8s/overlays.
@@ -29,15 +29,19 @@ def apply(name: str, image: str | None) -> None:
         raise UserError(f"there is no overlay {name}: choose one of {', '.join(overlays)}, or add k8s/overlays/{name}/kustomization.yaml")
     if "secrets.yaml" in yaml.safe_load((folder / "kustomization.yaml").read_text()).get("resources", []) and not (folder / "secrets.yaml").exists():
         raise UserError(f"{name} has no Secrets yet: run `make secrets OVERLAY={name}` first")
-    kubectl = shutil.which("kubectl")
-    if not kubectl:
-        raise UserError("no kubectl on the PATH: install it")
     with tempfile.TemporaryDirectory(dir=OVERLAYS, prefix=".apply-") as above:  # kustomize refuses absolute paths
         overlay = {"resources": [f"../{name}"], "images": [_image(image)] if image else []}
         Path(above, "kustomization.yaml").write_text(yaml.safe_dump(overlay))
-        applied = subprocess.run([kubectl, "apply", "--server-side", "-k", above], stderr=subprocess.PIPE, text=True, check=False)
-    if applied.returncode:
-        raise UserError(f"the cluster did not take {name}: {_reason(applied.stderr)}")
+        text = kubectl("kustomize", above)
+    objects = [document for document in yaml.safe_load_all(text) if document]
+    jobs = [document for document in objects if document["kind"] == "Job"]
+    try:
+        for job in jobs:  # a Job cannot be changed, and this one brings changed passwords to MinIO
+            kubectl("delete", "job", job["metadata"]["name"], "-n", job["metadata"]["namespace"], "--ignore-not-found")
+        kubectl("apply", "--server-side", "-f", "-", stdin=text, shown=True)
+    except UserError as error:
+        raise UserError(f"the cluster did not take {name}: {error}") from error
+    restart_outdated([document["metadata"]["name"] for document in objects if document["kind"] == "Namespace"], jobs)
 
 
 def _image(image: str) -> dict[str, str]:
@@ -47,9 +51,3 @@ def _image(image: str) -> dict[str, str]:
     last, _, tag = last.partition(":")
     named = {"name": REPOSITORY, "newName": f"{head}/{last}" if head else last}
     return named | ({"digest": digest} if digest else {"newTag": tag})
-
-
-def _reason(stderr: str) -> str:
-    if "field is immutable" in stderr and "buckets" in stderr:
-        return "its Job `buckets` still has the old image: `kubectl -n mlops-platform delete job buckets`, then apply again"
-    return stderr.strip().splitlines()[0] if stderr.strip() else "kubectl does not say why"

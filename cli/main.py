@@ -120,9 +120,15 @@ def apply(overlay: Annotated[str, typer.Argument(help="A folder of k8s/overlays.
 
 
 @app.command()
-def secrets(path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("k8s/overlays/local/secrets.yaml")) -> None:
+def secrets(
+    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("k8s/overlays/local/secrets.yaml"),
+    rotate: Annotated[bool, typer.Option("--rotate", help="Replace the passwords of an existing file by new ones.")] = False,
+) -> None:
     """Write random Secrets for a cluster to a file that git ignores."""
-    from cli.secrets import write
+    from cli import secrets as file
 
-    write(path)
-    print(f"made {path}")
+    if rotate:
+        print(f"{file.rotate(path)} new passwords in {path}: `make apply` brings them into the cluster")
+    else:
+        file.write(path)
+        print(f"made {path}")

@@ -7,7 +7,7 @@ from itertools import chain
 from core.image import REPOSITORY
 from tests.manifests.build import Document, containers, named, pod
 
-LABELS = ("app.kubernetes.io/name", "app.kubernetes.io/component", "app.kubernetes.io/part-of")
+LABELS = ("app.kubernetes.io/name", "app.kubernetes.io/component", "app.kubernetes.io/part-of", "app.kubernetes.io/version")
 NO_USER = "no numeric user, and its image may have none either"
 PROBE_SECONDS = 3  # a server that is busy with the largest request answers in less
 
@@ -19,10 +19,9 @@ def violations(documents: list[Document]) -> list[str]:
 
 
 def labels(documents: list[Document]) -> Iterator[str]:
-    """Every object says what it belongs to."""
+    """Every object says what it belongs to, and of which version it is."""
     for document in documents:
-        wanted = LABELS[2:] if "Secret" in document["kind"] else LABELS
-        for label in wanted:
+        for label in LABELS:
             if label not in document["metadata"].get("labels", {}):
                 yield f"{named(document)}: no label {label}"
 

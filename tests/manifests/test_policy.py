@@ -64,7 +64,7 @@ def _remove(name: str) -> Breakage:
     return lambda documents: documents.remove(_find(documents, name))
 
 
-MINIO, NAME = "mlops-platform/minio", "app.kubernetes.io/name"
+MINIO, NAME, VERSION = "mlops-platform/minio", "app.kubernetes.io/name", "app.kubernetes.io/version"
 
 BREAKAGES: list[tuple[Breakage, str]] = [
     (lambda d: _pod(d)["securityContext"].pop("runAsNonRoot"), "may run as root"),
@@ -96,6 +96,7 @@ BREAKAGES: list[tuple[Breakage, str]] = [
     (lambda d: _find(d, "Namespace /mlops")["metadata"]["labels"].pop("pod-security.kubernetes.io/enforce"), "does not enforce restricted"),
     (_remove("Namespace /mlops"), "its namespace is not there"),
     (lambda d: _find(d, f"Service {MINIO}")["metadata"]["labels"].pop(NAME), f"no label {NAME}"),
+    (lambda d: _find(d, "Secret mlops-platform/postgres")["metadata"]["labels"].pop(VERSION), f"postgres: no label {VERSION}"),
 ]
 
 

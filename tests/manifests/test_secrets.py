@@ -27,6 +27,8 @@ def test_passwords_agree_between_those_who_use_them(tmp_path: Path) -> None:
         assert made[place] == {"AWS_ACCESS_KEY_ID": user, "AWS_SECRET_ACCESS_KEY": users[user]}
     database = made["mlops-platform", "postgres"]["POSTGRES_PASSWORD"]
     assert f":{database}@postgres:" in made["mlops-platform", "mlflow-database"]["MLFLOW_BACKEND_STORE_URI"]
+    login = {"MLFLOW_TRACKING_USERNAME": "pipeline", "MLFLOW_TRACKING_PASSWORD": made["mlops-platform", "mlflow-users"]["pipeline"]}
+    assert made["mlops", "mlops-mlflow"] == login
 
 
 def test_every_password_is_another_one_each_time(tmp_path: Path) -> None:
@@ -41,9 +43,66 @@ def test_every_password_is_another_one_each_time(tmp_path: Path) -> None:
     assert not set(users.values()) & set(second["mlops-platform", "minio-users"].values())
 
 
-def test_only_the_owner_may_read_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rotated", [False, True])
+def test_only_the_owner_may_read_them(tmp_path: Path, rotated: bool) -> None:
     secrets.write(tmp_path / "secrets.yaml")
+    if rotated:
+        secrets.rotate(tmp_path / "secrets.yaml")
     assert stat.S_IMODE((tmp_path / "secrets.yaml").stat().st_mode) == 0o600
+
+
+def test_rotation_replaces_every_password_and_they_still_agree(tmp_path: Path) -> None:
+    path = tmp_path / "secrets.yaml"
+    secrets.write(path)
+    before = _read(path)
+
+    count = secrets.rotate(path)
+
+    after = _read(path)
+    old, new = (set(secrets.PASSWORD.findall(str(each))) for each in (before, after))
+    assert (len(old), len(new), old & new) == (count, count, set())
+    users = after["mlops-platform", "minio-users"]
+    assert after["mlops-serving", "mlops-s3"] == {"AWS_ACCESS_KEY_ID": "serving", "AWS_SECRET_ACCESS_KEY": users["serving"]}
+    database = after["mlops-platform", "postgres"]["POSTGRES_PASSWORD"]
+    assert f":{database}@postgres:" in after["mlops-platform", "mlflow-database"]["MLFLOW_BACKEND_STORE_URI"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_rotation_keeps_what_is_yours_and_adds_what_is_missing(tmp_path: Path) -> None:
+    # given
+    path = tmp_path / "secrets.yaml"
+    secrets.write(path)
+    documents = [each for each in yaml.safe_load_all(path.read_text()) if each["metadata"]["name"] != "mlflow-users"]
+    documents[0]["stringData"]["MINIO_ROOT_USER"] = "ada"
+    mine = {"metadata": {"name": "mlops-sources", "namespace": "mlops"}, "stringData": {"PGPASSWORD": "my own"}}
+    path.write_text("# mine\n" + yaml.safe_dump_all([*documents, mine]))
+    # when
+    secrets.rotate(path)
+    # then
+    assert path.read_text().startswith("# mine\n")
+    after = _read(path)
+    assert after["mlops", "mlops-sources"] == {"PGPASSWORD": "my own"}
+    assert after["mlops-platform", "minio-root"]["MINIO_ROOT_USER"] == "ada"
+    assert set(after["mlops-platform", "mlflow-users"]) == {"admin", "pipeline"}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        pytest.param(None, "does not exist, so there is nothing to rotate: run `make secrets` first", id="no file"),
+        pytest.param("[1", "cannot be read as Secrets", id="no YAML"),
+        pytest.param("metadata: {name: a}\nstringData: {b: mine}", "holds no password that `make secrets` made", id="no password"),
+    ],
+)
+def test_a_file_that_cannot_be_rotated_stays_as_it_is(tmp_path: Path, text: str | None, sentence: str) -> None:
+    path = tmp_path / "secrets.yaml"
+    if text is not None:
+        path.write_text(text)
+
+    with pytest.raises(UserError, match=sentence):
+        secrets.rotate(path)
+
+    assert (path.read_text() if path.exists() else None) == text
 
 
 def test_secrets_that_are_there_are_left_alone(tmp_path: Path) -> None:
@@ -51,7 +110,7 @@ def test_secrets_that_are_there_are_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "secrets.yaml"
     path.write_text("mine")
     # when
-    with pytest.raises(UserError, match="exists, and a running cluster may depend on it: keep it, or delete it"):
+    with pytest.raises(UserError, match="exists, and a running cluster may depend on it: keep it, or make new passwords"):
         secrets.write(path)
     # then
     assert path.read_text() == "mine"

@@ -57,18 +57,17 @@ def connect() -> tuple[Minio, MinioAdmin]:
 
 
 def wait(client: Minio) -> None:
-    """Wait until MinIO answers; a wrong password is not waited for."""
+    """Wait until MinIO answers and knows the administrator: it may be about to restart with a new password."""
     deadline = time.monotonic() + PATIENCE
     while True:
         try:
             client.list_buckets()
             return
         except S3Error as error:
-            if error.code in ("InvalidAccessKeyId", "SignatureDoesNotMatch"):
-                sys.exit("error: MinIO does not know the administrator of the Secret minio-root: it was changed without a restart of MinIO")
-            reason: Exception = error
+            unknown = error.code in ("InvalidAccessKeyId", "SignatureDoesNotMatch")
+            reason = "it does not know the administrator of the Secret minio-root: restart MinIO" if unknown else str(error)
         except (MinioException, urllib3.exceptions.HTTPError) as error:
-            reason = error
+            reason = str(error)
         if time.monotonic() > deadline:
             sys.exit(f"error: MinIO at {os.environ['AWS_ENDPOINT_URL_S3']} was not ready after {PATIENCE} s: {reason}")
         time.sleep(PAUSE)
