@@ -14,6 +14,7 @@ KUBERNETES = Path(__file__).parents[2] / "k8s"
 RIG = Path.home() / ".cache/real-kubernetes/bin"
 OPTIONS = (
     "gateway",
+    "mlflow-login",
     "ingress",
     "mlflow-route",
     "mlflow-ingress",
