@@ -34,14 +34,15 @@ def restart_outdated(namespaces: list[str], jobs: list[Object]) -> None:
     for pod in stores:
         _wait_until_replaced(pod)
     for job in jobs:
-        kubectl("wait", "--for=condition=Complete", "job", *_target(job), f"--timeout={SECONDS}s")
+        namespace, name = _key(job)
+        _wait(namespace, f"job/{name}", "wait", "--for=condition=Complete")
     deployments = {_key(each): _owner(each)[1] for each in objects if each["kind"] == "ReplicaSet"}
     clients = sorted({(_key(pod)[0], deployments[_key(pod)[0], _owner(pod)[1]]) for pod in outdated if pod not in stores})
     for namespace, name in clients:
         print(f"restarting {name}: its password changed", flush=True)
         kubectl("rollout", "restart", "deployment", name, "-n", namespace)
     for namespace, name in clients:
-        kubectl("rollout", "status", "deployment", name, "-n", namespace, f"--timeout={SECONDS}s")
+        _wait(namespace, f"deployment/{name}", "rollout", "status")
 
 
 def outdated_pods(objects: list[Object]) -> list[Object]:
@@ -106,6 +107,18 @@ def _wait_until_replaced(pod: Object) -> None:
         if conditions.get("Ready") == "True" and found["metadata"]["uid"] != pod["metadata"]["uid"]:
             return
         time.sleep(1)
-    name, _, namespace = _target(pod)
-    cure = f"look at it with `kubectl -n {namespace} describe pod {name}`, then apply again"
-    raise UserError(f"{name} is not ready {SECONDS} s after its restart: {cure}")
+    namespace, name = _key(pod)
+    raise _stuck(namespace, f"pod/{name}", "it is not ready")
+
+
+def _wait(namespace: str, item: str, *command: str) -> None:
+    """Wait by kubectl."""
+    try:
+        kubectl(*command, item, "-n", namespace, f"--timeout={SECONDS}s")
+    except UserError as error:
+        raise _stuck(namespace, item, str(error)) from error
+
+
+def _stuck(namespace: str, item: str, reason: str) -> UserError:
+    cure = f"look at it (kubectl -n {namespace} describe {item}), then apply again"
+    return UserError(f"{item} did not come up with its new password in {SECONDS} s: {reason}: {cure}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import tempfile
@@ -28,7 +29,7 @@ SETTINGS = {
 def bring_up(cluster: Cluster) -> None:
     """Apply overlays/local and wait until all of it is ready; what runs already is left as it is, its Secrets above all."""
     with tempfile.TemporaryDirectory() as folder:
-        overlay = _overlay(cluster, Path(folder))
+        overlay = write(cluster, Path(folder))
         _forget_old_jobs(cluster)
         cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", str(overlay))
     wait_until_ready(cluster)
@@ -42,7 +43,7 @@ def wait_until_ready(cluster: Cluster, seconds: int = 300) -> None:
     wait_until(lambda: all(_has_ended(job) for job in cluster.find("job", PLATFORM)), seconds, "the platform's Jobs", pause=1)
 
 
-def _overlay(cluster: Cluster, folder: Path) -> Path:
+def write(cluster: Cluster, folder: Path) -> Path:
     """Write an overlay above overlays/local: the image under test, the rig's images, less patience."""
     shutil.copytree(ROOT / "k8s", folder / "k8s")
     (folder / "k8s" / "overlays" / "local" / "secrets.yaml").write_text(yaml.safe_dump_all(_secrets(cluster)))
@@ -68,7 +69,7 @@ def _secrets(cluster: Cluster) -> list[Object]:
 
 
 def _with_data(secret: Object, data: Object) -> Object:
-    return {key: value for key, value in secret.items() if key != "stringData"} | {"data": data}
+    return secret | {"stringData": {key: base64.b64decode(value).decode() for key, value in data.items()}}
 
 
 def _forget_old_jobs(cluster: Cluster) -> None:

@@ -26,9 +26,12 @@ from minio.credentials.providers import StaticProvider
 from minio.error import MinioAdminException, S3Error
 from minio.lifecycleconfig import Expiration, LifecycleConfig, Rule
 
+from cli import apply, secrets
 from core import storage
 from core.mlflow_api import call
 from core.storage import BUCKETS
+from tests.cluster import overlay, traffic, versions
+from tests.cluster.driver import Driver
 from tests.cluster.overlay import IMAGE, PIPELINE, PLATFORM, SERVING, wait_until_ready
 from tests.cluster.rig import ROOT, Cluster, Ended, wait_until
 
@@ -122,6 +125,42 @@ def test_mlflow_answers_its_own_names_alone(stores: None, host: str, status: int
     assert answer.status_code == status, (answer.text, answer.request.url, answer.request.headers)
 
 
+def test_new_passwords_reach_every_server_while_a_model_serves(
+    cluster: Cluster, driver: Driver, minio: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # given: a model that serves, and what the servers hold
+    published = versions.publish(name)
+    assert driver.deploy("deploy", name, published.number).code == 0
+    before, pods = _written(), _servers(cluster)
+    old = os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
+    monkeypatch.setattr(apply, "OVERLAYS", overlay.write(cluster, tmp_path).parent)
+    monkeypatch.setenv("PATH", cluster.path)
+    monkeypatch.setenv("KUBECONFIG", cluster.environment["KUBECONFIG"])
+    file = tmp_path / "k8s" / "overlays" / "local" / "secrets.yaml"
+    kept = file.read_bytes()
+    apply.apply("test", None)
+    assert _servers(cluster) == pods, "nothing changed, nothing restarts"
+    try:
+        # when
+        secrets.rotate(file)
+        with traffic.load(cluster, name, {published.number: published.bundle}) as counts:
+            apply.apply("test", None)
+        # then
+        assert counts.failures == {}
+        assert not _servers(cluster) & pods
+        with pytest.raises(S3Error, match="SignatureDoesNotMatch"):
+            list(_client(minio, old).list_objects("models"))
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", _secret(cluster, *SECRETS["pipeline"])["AWS_SECRET_ACCESS_KEY"])
+        after = wait_until(_written_or_nothing, 60, "the servers")
+        assert [kind for kind in before if not before[kind] <= after[kind]] == []
+    finally:
+        file.write_bytes(kept)
+        apply.apply("test", None)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", old[1])
+        wait_until_ready(cluster)
+    assert _written() == before
+
+
 def test_a_run_survives_killed_servers_or_says_clearly_why_not_and_nothing_is_lost(cluster: Cluster, stores: None) -> None:
     first = Submitted(cluster).ended()
     assert (first.code, "✓  report" in first.out) == (0, True), first.out + first.err
@@ -170,6 +209,12 @@ def _kill_at_random(cluster: Cluster, run: Submitted, chance: random.Random) -> 
             killed.append(name)
     assert killed, "the run had ended before anything was killed"
     return killed
+
+
+def _servers(cluster: Cluster) -> set[str]:
+    """Identify the pods of all servers that use a password."""
+    found = [pod for namespace in (PLATFORM, SERVING) for pod in cluster.find("pod", namespace)]
+    return {pod["metadata"]["uid"] for pod in found if pod["metadata"]["ownerReferences"][0]["kind"] != "Job"}
 
 
 def _written() -> dict[str, set[str]]:
