@@ -95,15 +95,18 @@ def test_packages_of_a_foreign_folder_are_not_imported(tmp_path: Path) -> None:
     assert (shown.returncode, shown.stderr) == (0, "")
 
 
-def test_secrets_are_made_once_and_never_overwritten(tmp_path: Path) -> None:
-    made = mlops("secrets", str(tmp_path / "secrets.yaml"))
-    before = (tmp_path / "secrets.yaml").read_bytes()
+def test_secrets_are_made_once_and_overwritten_only_to_rotate_them(tmp_path: Path) -> None:
+    path = tmp_path / "secrets.yaml"
+    made = mlops("secrets", str(path))
+    before = path.read_bytes()
 
-    again = mlops("secrets", str(tmp_path / "secrets.yaml"))
+    again = mlops("secrets", str(path))
 
     assert (made.returncode, again.returncode) == (0, 1)
     assert again.stderr.startswith("error: ")
-    assert (tmp_path / "secrets.yaml").read_bytes() == before
+    assert path.read_bytes() == before
+    assert mlops("secrets", str(path), "--rotate").stdout == f"8 new passwords in {path}: `make apply` brings them into the cluster\n"
+    assert path.read_bytes() != before
 
 
 def test_a_contract_is_proposed_from_the_data_alone_as_yaml() -> None:
