@@ -15,6 +15,7 @@ from minio import Minio, MinioAdmin
 from minio.credentials.providers import StaticProvider
 from minio.error import MinioException
 
+from cli.restart import restart_outdated
 from tests.cluster.overlay import IMAGE, PLATFORM
 from tests.cluster.rig import ROOT, Cluster, wait_until
 
@@ -60,6 +61,19 @@ def test_one_of_four_pods_may_be_gone_and_heals_when_it_is_back(storage: Cluster
             assert wait_until(lambda: _read_or_nothing(other, "meanwhile"), 90, "an answer of the two pods", pause=1) == OBJECTS
 
 
+def test_all_pods_take_a_new_administrator_at_once(storage: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", storage.path)
+    monkeypatch.setenv("KUBECONFIG", storage.environment["KUBECONFIG"])
+    with client(storage, "minio-0") as before:
+        write(before, "kept")
+    storage.patch("secret", NAMESPACE, "minio-root", {"stringData": {"MINIO_ROOT_PASSWORD": "another-one-for-tests"}})
+
+    restart_outdated([NAMESPACE], [])
+
+    with client(storage, "minio-2", "another-one-for-tests") as after:
+        assert wait_until(lambda: _read_or_nothing(after, "kept"), 60, "an answer", pause=1) == OBJECTS
+
+
 @contextmanager
 def gone(cluster: Cluster, pod: str) -> Iterator[None]:
     """Kill a pod and keep it away: as long as its object is held, the StatefulSet makes no other."""
@@ -75,12 +89,12 @@ def gone(cluster: Cluster, pod: str) -> Iterator[None]:
 
 
 @contextmanager
-def client(cluster: Cluster, pod: str) -> Iterator[Minio]:
+def client(cluster: Cluster, pod: str, password: str = ROOT_PASSWORD) -> Iterator[Minio]:
     """Talk to one pod."""
     with cluster.forward(NAMESPACE, f"pod/{pod}", 9000) as port:
         http = urllib3.PoolManager(timeout=urllib3.Timeout(connect=5, read=20), retries=False)
 
-        yield Minio(endpoint=f"127.0.0.1:{port}", region="us-east-1", secure=False, http_client=http, access_key=ROOT_USER, secret_key=ROOT_PASSWORD)
+        yield Minio(endpoint=f"127.0.0.1:{port}", region="us-east-1", secure=False, http_client=http, access_key=ROOT_USER, secret_key=password)
 
 
 @contextmanager
