@@ -105,7 +105,7 @@ def test_secrets_are_made_once_and_overwritten_only_to_rotate_them(tmp_path: Pat
     assert (made.returncode, again.returncode) == (0, 1)
     assert again.stderr.startswith("error: ")
     assert path.read_bytes() == before
-    assert mlops("secrets", str(path), "--rotate").stdout == f"8 new passwords in {path}: `make apply` brings them into the cluster\n"
+    assert mlops("secrets", str(path), "--rotate").stdout.endswith(f" new passwords in {path}: `make apply` brings them into the cluster\n")
     assert path.read_bytes() != before
 
 

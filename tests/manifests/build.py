@@ -15,6 +15,7 @@ RIG = Path.home() / ".cache/real-kubernetes/bin"
 OPTIONS = (
     "gateway",
     "mlflow-login",
+    "tls",
     "ingress",
     "mlflow-route",
     "mlflow-ingress",

@@ -55,8 +55,8 @@ def login(tmp_path_factory: pytest.TempPathFactory, built: Callable[[str], list[
     folder = tmp_path_factory.mktemp("login")
     (folder / "users").mkdir()
     pod = next(each for each in built("overlays/mlflow-login") if named(each) == "Deployment mlops-platform/mlflow")["spec"]["template"]["spec"]
-    changes = {"--port=5000": f"--port={(port := free_port())}", "--artifacts-destination=s3://mlflow": f"--artifacts-destination={folder}/artifacts"}
-    command = [changes.get(argument, argument) for argument in pod["containers"][0]["command"]]
+    port = free_port()
+    command = [*pod["containers"][0]["command"], f"--port={port}", f"--artifacts-destination={folder}/artifacts"]  # the last one of an option counts
     with postgresql.running(Path(tempfile.gettempdir())) as database:
         environment = os.environ | {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",

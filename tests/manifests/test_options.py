@@ -130,7 +130,7 @@ def test_a_distributed_minio_names_each_of_its_pods(built: Built) -> None:
     # then
     assert minio["replicas"] == 4
     assert minio["podManagementPolicy"] == "Parallel"
-    assert minio["template"]["spec"]["containers"][0]["args"] == ["server", "http://minio-{0...3}.minio-headless:9000/data"]
+    assert minio["template"]["spec"]["containers"][0]["args"] == ["server", "$(SCHEME)://minio-{0...3}.minio-headless:9000/data"]
     assert _find(documents, "Service mlops-platform/minio-headless")["spec"]["publishNotReadyAddresses"]
 
 

@@ -33,10 +33,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @contextmanager
 def minio(folder: Path, administrator: dict[str, str], address: str) -> Iterator[None]:
     """Run a MinIO whose data lie in the folder."""
-    binary = shutil.which("minio") or shutil.which("minio", path=str(RIG))
-    if not binary:
-        pytest.skip("minio is not on the PATH: its users and policies cannot be tried")
-    command = [binary, "server", f"{folder}/data", "--address", address, "--quiet"]
+    command = [binary(), "server", f"{folder}/data", "--address", address, "--quiet"]
     settings = administrator | {"MINIO_BROWSER": "off", "MINIO_UPDATE": "off", "HOME": str(folder)}  # it makes a folder in HOME
     process = subprocess.Popen(command, env=os.environ | settings, stdout=subprocess.DEVNULL)
     try:
@@ -44,6 +41,14 @@ def minio(folder: Path, administrator: dict[str, str], address: str) -> Iterator
     finally:
         process.terminate()
         process.wait()
+
+
+def binary() -> str:
+    """Find MinIO's program, or skip the test."""
+    found = shutil.which("minio") or shutil.which("minio", path=str(RIG))
+    if not found:
+        pytest.skip("minio is not on the PATH: its users and policies cannot be tried")
+    return found
 
 
 @pytest.fixture
