@@ -46,10 +46,10 @@ def history(usecase: Usecase, namespace: Namespace = None) -> None:
     """Tell what served when, from which run and data, and why it was replaced."""
     if namespace:
         _start(namespace, ["history", usecase])
-    from components.deploy import commands
+    from components.deploy.status import history as rows
 
     _find_platform()
-    _say("\n".join(commands.history(usecase)))
+    _say("\n".join(rows(usecase)))
 
 
 def status(
@@ -61,17 +61,18 @@ def status(
         if not usecase:
             raise UserError(f"name the use case whose state in namespace {namespace} you want: `mlops status flights --namespace {namespace}`")
         _start(namespace, ["status", usecase])
-    from components.deploy import commands
-    from core.configfile import names, unfinished
+    from components.deploy.status import status as state_of
 
     if usecase:
         _find_platform()
-        _say(commands.status(usecase))
+        _say(state_of(usecase))
     elif _show_servers():
+        from core.configfile import names, unfinished
+
         problems = []
         for name in names():
             try:
-                state = commands.status(name)
+                state = state_of(name)
             except UserError as error:
                 problems.append(f"{name}: {error}")
             else:

@@ -9,7 +9,9 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import requests
 
 from core.errors import Conflict, UserError, first_line
 
@@ -59,7 +61,7 @@ def act_as(folder: Path) -> None:
     global _account
     if (folder / "token").exists():
         _account = folder
-        _client.cache_clear()
+        _api.cache_clear()
 
 
 def get(kind: str, namespace: str, name: str) -> Object:
@@ -194,44 +196,62 @@ class _Unreachable(UserError):
 def _send(
     method: str, path: str, query: Mapping[str, str] | None = None, body: Object | None = None, kind: str = "application/json", text: bool = False
 ) -> Any:
-    from kubernetes.client import ApiException
-    from urllib3.exceptions import HTTPError
-
-    headers = {"Accept": "application/json, */*", "Content-Type": kind}
+    api = _api()
+    headers = {"Accept": "application/json, */*", "Content-Type": kind} | api.login()
+    data = None if body is None else json.dumps(body)
     try:
-        return _client().call_api(
-            path, method, query_params=list((query or {}).items()), header_params=headers, body=body, response_type="str" if text else "object",
-            auth_settings=["BearerToken"], _return_http_data_only=True, _request_timeout=TIMEOUT,
-        )  # fmt: skip
-    except ApiException as error:
-        raise _refusal(error.status or 0, path, message(error)) from error
-    except (HTTPError, OSError) as error:
+        answer = api.session.request(method, f"{api.host}{path}", params=query, data=data, headers=headers, timeout=TIMEOUT)
+    except requests.RequestException as error:
         raise _Unreachable(f"the Kubernetes API does not answer ({type(error).__name__}): look whether the cluster is up, then run again") from error
+    if not answer.ok:
+        raise _refusal(answer.status_code, path, message(answer.content, answer.reason))
+    return answer.content.decode(errors="replace") if text else answer.json()
+
+
+class _Api(NamedTuple):
+    """The way to the API server. In a pod it needs no `kubernetes` package, whose import costs more than most calls."""
+
+    host: str
+    session: requests.Session
+    login: Callable[[], dict[str, str]]  # anew for each request: the kubelet renews the token
 
 
 @functools.cache
-def _client() -> Any:
+def _api() -> _Api:
+    session = requests.Session()
+    session.trust_env = False
+    host = os.environ.get("KUBERNETES_SERVICE_HOST")
+    if host and "KUBECONFIG" not in os.environ:
+        session.verify = str(_account / "ca.crt")
+        address = f"[{host}]" if ":" in host else host
+        return _Api(f"https://{address}:{os.environ['KUBERNETES_SERVICE_PORT']}", session, _mounted_token)
     from kubernetes import client, config
 
     settings = client.Configuration()
-    settings.retries = False  # ours, without its warnings
     try:
-        if "KUBECONFIG" not in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ:
-            config.incluster_config.InClusterConfigLoader(_account / "token", _account / "ca.crt").load_and_set(settings)
-            settings.proxy = None  # the cluster's own API
-        else:
-            config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=settings)
+        config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=settings)
     except config.ConfigException as error:
         raise UserError(f"no Kubernetes is configured ({first_line(error)}): set KUBECONFIG, or run inside a cluster") from error
-    return client.ApiClient(settings)
+    session.verify = settings.verify_ssl and (settings.ssl_ca_cert or True)
+    session.cert = (settings.cert_file, settings.key_file) if settings.cert_file else None
+    token = settings.get_api_key_with_prefix("authorization")
+    return _Api(settings.host, session, lambda: {"Authorization": token} if token else {})
 
 
-def message(error: Any) -> str:
-    """Return what the API says of a refusal (a kubernetes.client.ApiException)."""
+def _mounted_token() -> dict[str, str]:
     try:
-        return str(json.loads(error.body)["message"])
+        return {"Authorization": f"Bearer {(_account / 'token').read_text().strip()}"}
+    except OSError as error:
+        cure = "run as a ServiceAccount whose token is mounted (automountServiceAccountToken)"
+        raise UserError(f"this pod has no token for the Kubernetes API: {cure}") from error
+
+
+def message(body: str | bytes, reason: str) -> str:
+    """Return what the API says of a refusal: the message in the body of its answer, else the HTTP reason."""
+    try:
+        return str(json.loads(body)["message"])
     except (TypeError, ValueError, KeyError):
-        return str(error.reason)
+        return str(reason)
 
 
 def _refusal(status: int, path: str, message: str) -> Exception:

@@ -50,7 +50,7 @@ def errors() -> Iterator[None]:
 
 def refusal(error: ApiException) -> UserError:
     """Say what the cluster refuses, and what grants it."""
-    said = message(error)
+    said = message(error.body, error.reason)
     found = FORBIDDEN.search(said)
     if error.status == 403 and found:
         user, namespace = found["user"], found["namespace"]

@@ -3,7 +3,6 @@
 import argparse
 import sys
 
-from components.deploy import commands
 from core.errors import UserError, shown
 from core.signals import heed_sigterm
 
@@ -31,17 +30,22 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(given: argparse.Namespace) -> str:
+    from components.deploy.status import history, status
+
+    match given.command:
+        case "history":
+            return "\n".join(history(given.usecase))
+        case "status":
+            return status(given.usecase)
+    from components.deploy import commands
+
     match given.command:
         case "deploy":
             return commands.deploy(given.usecase, given.version, given.reason)
         case "resume":
             return commands.resume(given.usecase)
-        case "rollback":
-            return commands.rollback(given.usecase, given.version, given.reason)
-        case "history":
-            return "\n".join(commands.history(given.usecase))
         case _:
-            return commands.status(given.usecase)
+            return commands.rollback(given.usecase, given.version, given.reason)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,13 @@
 
 import os
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from core.config import Serving
 from core.errors import UserError
 from core.registry import Version
+
+if TYPE_CHECKING:
+    from core.config import Serving
 
 
 class Served(Protocol):
@@ -69,8 +71,12 @@ class Deployer(Protocol[S]):
         """Say how many servers it has."""
 
 
-def deployer(name: str, serving: Serving) -> Deployer[Any]:
+def deployer(name: str, serving: "Serving | None" = None) -> Deployer[Any]:
     """Return the form that this environment has: processes on a laptop, else Kubernetes.
+
+    Args:
+        name: The use case.
+        serving: What its servers may use; the default if None.
 
     Raises:
         UserError: Neither is at hand.

@@ -70,8 +70,8 @@ class Served:
 class LocalDeployer:
     """Starts a server process a version, each on a port of its own; what serves is written down when it has been proven."""
 
-    def __init__(self, name: str, serving: Settings) -> None:
-        self.name, self.settings = name, serving
+    def __init__(self, name: str, serving: Settings | None = None) -> None:
+        self.name, self.settings = name, serving or Settings()
 
     @contextmanager
     def change(self) -> Iterator[None]:

@@ -20,24 +20,18 @@ ACCOUNT = "test-rights"  # with a copy of the Role that lacks one rule
 KUBECONFIG = "/tmp/rights.yaml"  # in the driver
 AUDIT = """
 import sys
-from kubernetes.client.rest import RESTClientObject
 from components.deploy.__main__ import main
+from core import cluster
 
-ask = RESTClientObject.request
+session = cluster._api().session
+ask = session.request
 
-def audited(self, method, url, *arguments, **settings):
-    status = 0
-    try:
-        answer = ask(self, method, url, *arguments, **settings)
-        status = answer.status
-        return answer
-    except Exception as error:
-        status = getattr(error, "status", 0)
-        raise
-    finally:
-        print(f"asked {method} {url} {status}", file=sys.stderr, flush=True)
+def audited(method, url, **settings):
+    answer = ask(method, url, **settings)
+    print(f"asked {method} {url} {answer.status_code}", file=sys.stderr, flush=True)
+    return answer
 
-RESTClientObject.request = audited
+session.request = audited
 sys.exit(main())
 """
 ASKED = re.compile(r"^asked (\w+) (\S+) (\d+)$", re.MULTILINE)

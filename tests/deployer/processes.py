@@ -16,6 +16,7 @@ import requests
 
 from components.deploy import commands
 from components.deploy.local import STARTING, LocalDeployer, stop
+from components.deploy.status import history, status
 from core.bundle import Bundle, Golden, Label
 from core.config import Serving
 from core.errors import UserError
@@ -88,11 +89,11 @@ class ProcessBench:
     def history(self) -> str:
         """What served when."""
         with refusals():
-            return "\n".join(commands.history(self.name))
+            return "\n".join(history(self.name))
 
     def status(self) -> str:
         """What serves."""
-        return commands.status(self.name)
+        return status(self.name)
 
     def answering(self) -> str:
         """The version that answers."""

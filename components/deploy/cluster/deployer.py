@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import requests
 
@@ -17,9 +18,11 @@ from components.deploy.cluster.routes import Routes
 from components.deploy.cluster.served import Served
 from core import cluster
 from core.cluster import Object
-from core.config import Serving
 from core.errors import UserError
 from core.registry import Version
+
+if TYPE_CHECKING:
+    from core.config import Serving
 
 SWITCH_SECONDS = 15  # until the Service's new selector is in force on this node
 SINCE, RUN, DIGEST, VERSION = "mlops/since", "mlops/run", "mlops/digest", "mlops/version"
@@ -28,7 +31,7 @@ SINCE, RUN, DIGEST, VERSION = "mlops/since", "mlops/run", "mlops/digest", "mlops
 class ClusterDeployer:
     """A Deployment a release, and one Service whose selector names the release that gets the traffic."""
 
-    def __init__(self, name: str, serving: Serving) -> None:
+    def __init__(self, name: str, serving: "Serving | None" = None) -> None:
         cluster.act_as(Path(cluster.TOKEN_FOLDER))
         self.name, self.resources, self.settings = name, serving, objects.settings()
         self.namespace = self.settings.namespace
@@ -57,10 +60,12 @@ class ClusterDeployer:
         Raises:
             UserError: Its servers do not come, with the reason.
         """
+        from core.config import Serving
+
         for kind in objects.A_USECASE:
             require_own(kind, self.namespace, self.name)  # before anything is made
         self._routes.require()
-        release = Release(version, self._image(version), self.resources, self.settings)
+        release = Release(version, self._image(version), self.resources or Serving(), self.settings)
         for shared in (objects.account(self.name, self.settings), objects.network_policy(self.name, self.settings)):
             cluster.apply(shared)
         deployment = cluster.apply(release.deployment(self._replicas(release)))

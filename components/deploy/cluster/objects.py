@@ -8,15 +8,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
 from core.cluster import Object
-from core.config import Serving
 from core.errors import UserError
 from core.pod_template import merged, pod_template
 from core.registry import Version
 from core.resources import requests
+
+if TYPE_CHECKING:
+    from core.config import Serving
 
 FOLDER = Path(__file__).resolve().parents[3] / "k8s" / "base" / "serving"
 PREFIX = "app.kubernetes.io"
@@ -76,7 +79,7 @@ def settings() -> Settings:
 class Release:
     """One version with all that it runs by; the same content has the same name."""
 
-    def __init__(self, version: Version, image: str, serving: Serving, settings: Settings) -> None:
+    def __init__(self, version: Version, image: str, serving: "Serving", settings: Settings) -> None:
         self.usecase, self.version, self.settings = version.name, version.version, settings
         self._serving, self._template = serving, _deployment(version, image, serving, settings)
         content = json.dumps(self._template, sort_keys=True).encode()
@@ -171,7 +174,7 @@ def shared(made: Object, usecase: str, settings: Settings) -> Object:
     return made
 
 
-def _deployment(version: Version, image: str, serving: Serving, settings: Settings) -> Object:
+def _deployment(version: Version, image: str, serving: "Serving", settings: Settings) -> Object:
     """Return the Deployment without what is named after it."""
     made = manifest("deployment")
     made["spec"] |= {"minReadySeconds": settings.min_ready_seconds, "progressDeadlineSeconds": settings.timeout_seconds + settings.min_ready_seconds}

@@ -66,11 +66,11 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Api]]:
         for name, value in {"NAMESPACE": "models", "ROUTE": "HTTPRoute", "HOST": "models.example.com", "GATEWAY": "infra/public"}.items():
             monkeypatch.setenv(f"SERVING_{name}", value)
         monkeypatch.setattr(cluster, "PATIENCE", 0.0)
-        cluster._client.cache_clear()
+        cluster._api.cache_clear()
         Api.there, Api.changes = {}, []
         yield Api
         server.shutdown()
-    cluster._client.cache_clear()
+    cluster._api.cache_clear()
 
 
 @pytest.mark.parametrize("kind", [*objects.A_USECASE, "HTTPRoute"])

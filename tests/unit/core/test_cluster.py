@@ -6,6 +6,8 @@ import json
 import math
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +19,7 @@ import yaml
 
 from core import cluster
 from core.errors import UserError
-from tests import https_server
+from tests.https_server import Answer, Server
 
 REFUSAL = (
     'deployments.apps "flights-v3" is forbidden: User "system:serviceaccount:mlops:pipeline" cannot patch resource "deployments" '
@@ -40,7 +42,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "config").write_text(yaml.safe_dump(document))
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
     monkeypatch.setattr(cluster, "PATIENCE", 0.0)
-    cluster._client.cache_clear()
+    cluster._api.cache_clear()
     return address
 
 
@@ -78,7 +80,7 @@ def test_refusal_of_an_admission_policy_is_its_own_sentence() -> None:
 
 
 def test_the_deployer_asks_with_the_token_that_is_mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    server = https_server.Server(tmp_path)
+    server = Server(tmp_path)
     for name in ("pod", "deployer"):
         (tmp_path / name).mkdir()
         shutil.copy(server.certificate, tmp_path / name / "ca.crt")
@@ -88,8 +90,8 @@ def test_the_deployer_asks_with_the_token_that_is_mounted(tmp_path: Path, monkey
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(server.port))
     monkeypatch.setattr(cluster, "_account", tmp_path / "pod")
     path = "/apis/apps/v1/namespaces/models/deployments/flights"
-    server.say(path, https_server.Answer(b"{}", headers={"Content-Type": "application/json"}))
-    cluster._client.cache_clear()
+    server.say(path, Answer(b"{}", headers={"Content-Type": "application/json"}))
+    cluster._api.cache_clear()
 
     with server.running():
         for token in ("", "of-the-deployer"):
@@ -97,9 +99,9 @@ def test_the_deployer_asks_with_the_token_that_is_mounted(tmp_path: Path, monkey
                 (tmp_path / "deployer" / "token").write_text(token)
             cluster.act_as(tmp_path / "deployer")
             cluster.get("Deployment", "models", "flights")
-    cluster._client.cache_clear()
+    cluster._api.cache_clear()
 
-    assert [headers["authorization"] for headers in server.seen[path]] == ["bearer of-the-pod", "bearer of-the-deployer"]
+    assert [headers["Authorization"] for headers in server.seen[path]] == ["Bearer of-the-pod", "Bearer of-the-deployer"]
 
 
 def test_another_refusal_is_told_as_it_is() -> None:
@@ -115,10 +117,36 @@ def test_an_api_server_that_is_away_is_one_sentence_without_the_token(nowhere: s
 
 def test_without_a_kubeconfig_it_is_said_what_to_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
-    cluster._client.cache_clear()
+    cluster._api.cache_clear()
 
     with pytest.raises(UserError, match=r"no Kubernetes is configured .*: set KUBECONFIG"):
         cluster.find("Pod", "models")
+
+
+def test_a_pod_uses_its_mounted_certificate_and_the_token_of_the_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(tmp_path)
+    server.say("/api/v1/namespaces/models/pods", Answer(b'{"items": [{"kind": "Pod"}]}'))
+    (tmp_path / "certificate.pem").rename(tmp_path / "ca.crt")
+    monkeypatch.setattr(cluster, "_account", tmp_path)
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(server.port))
+    cluster._api.cache_clear()
+
+    with server.running():
+        for token in ("first", "renewed"):
+            (tmp_path / "token").write_text(token)
+            assert cluster.find("Pod", "models", {"app": "wine"}) == [{"kind": "Pod"}]
+
+    assert [headers["Authorization"] for headers in server.seen["/api/v1/namespaces/models/pods"]] == ["Bearer first", "Bearer renewed"]
+    cluster._api.cache_clear()
+
+
+def test_a_status_in_a_cluster_imports_nothing_that_takes_long() -> None:
+    program = "import sys, components.deploy.__main__, components.deploy.status, components.deploy.cluster.deployer; print(*sys.modules)"
+    imported = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+
+    assert sorted({"kubernetes", "pydantic", "numpy", "pandas", "ibis", "core.config"} & set(imported)) == []
 
 
 class Settling(BaseHTTPRequestHandler):
