@@ -18,6 +18,7 @@ from core.configfile import load
 from core.storage import read
 from local import platform, samples
 from local.conclusion import execute, tell_failure, tell_success
+from local.display import Display
 from local.environment import curl, enter
 from local.state import private
 from pipelines.build import compile_one
@@ -55,7 +56,7 @@ def run(name: str, overrides: list[str], console: Console, *, caching: bool = Tr
             markup=False,
             soft_wrap=True,
         )
-        steps = execute(usecase, package, run_id, folder, console)
+        steps = execute(usecase, package, run_id, folder, Display(console))
     page = {"report": _report(folder)}
     if any(step.error for step in steps):
         tell_failure(steps, console, time.monotonic() - started, page, lambda step: str(step.log))

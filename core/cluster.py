@@ -9,11 +9,12 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import requests
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.errors import Conflict, UserError, first_line
+
+if TYPE_CHECKING:
+    import requests
 
 MANAGER = "mlops"  # the field manager of what we apply
 PATIENCE = 60.0  # seconds that the API server may be away, as when it is restarted
@@ -196,6 +197,8 @@ class _Unreachable(UserError):
 def _send(
     method: str, path: str, query: Mapping[str, str] | None = None, body: Object | None = None, kind: str = "application/json", text: bool = False
 ) -> Any:
+    import requests
+
     api = _api()
     headers = {"Accept": "application/json, */*", "Content-Type": kind} | api.login()
     data = None if body is None else json.dumps(body)
@@ -212,12 +215,14 @@ class _Api(NamedTuple):
     """The way to the API server. In a pod it needs no `kubernetes` package, whose import costs more than most calls."""
 
     host: str
-    session: requests.Session
+    session: "requests.Session"
     login: Callable[[], dict[str, str]]  # anew for each request: the kubelet renews the token
 
 
 @functools.cache
 def _api() -> _Api:
+    import requests
+
     session = requests.Session()
     session.trust_env = False
     host = os.environ.get("KUBERNETES_SERVICE_HOST")

@@ -15,7 +15,7 @@ from local.display import Display, tail
 from local.runner import Step, run
 
 
-def execute(usecase: UseCase, package: Path, run_id: str, folder: Path, console: Console) -> list[Step]:
+def execute(usecase: UseCase, package: Path, run_id: str, folder: Path, display: Display) -> list[Step]:
     """Run a compiled pipeline and show each step; one that is cut short leaves nothing open in MLflow.
 
     Args:
@@ -23,7 +23,7 @@ def execute(usecase: UseCase, package: Path, run_id: str, folder: Path, console:
         package: The compiled YAML.
         run_id: The run's name among artifacts and in MLflow.
         folder: Where logs and, until the run has succeeded, artifacts lie.
-        console: Where the progress is shown.
+        display: Where the progress is shown; closed at the end.
 
     Returns:
         How each step went, in order.
@@ -31,7 +31,6 @@ def execute(usecase: UseCase, package: Path, run_id: str, folder: Path, console:
     Raises:
         UserError: The pipeline could not be run to its end.
     """
-    display = Display(console)
     try:
         return run(package, usecase.text, run_id, folder, display)
     except (KeyboardInterrupt, UserError):

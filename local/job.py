@@ -15,9 +15,11 @@ from core.errors import UserError
 from core.featurecode import code_digest
 from core.signals import heed_sigterm
 from local.conclusion import execute, tell_failure, tell_success
+from local.display import Display
 from local.runner import Step
 
 INTERRUPTED = 130
+TERMINATION_LOG = Path("/dev/termination-log")  # Kubernetes gives its text to `mlops submit` when the container has ended
 
 
 def main() -> int:
@@ -56,7 +58,7 @@ def train(folder: Path, console: Console) -> bool:
             "build an image of that commit (make image), push it, and name it with --image"
         )
     console.print(f"{usecase.description}\n{usecase.name}, run {run_id}", style="dim", markup=False, soft_wrap=True)
-    steps = execute(usecase, package, run_id, Path(tempfile.gettempdir(), "run", run_id), console)
+    steps = execute(usecase, package, run_id, Path(tempfile.gettempdir(), "run", run_id), _Noted(console))
     page = {"report": "report.html on the run's page in MLflow"}
     if any(step.error for step in steps):
         logs = _kept([step for step in steps if step.error], f"{storage.artifacts()}/{package.stem}/{run_id}")
@@ -64,6 +66,27 @@ def train(folder: Path, console: Console) -> bool:
         return False
     tell_success(usecase, console, time.monotonic() - started, page)
     return True
+
+
+class _Noted(Display):
+    """Also notes which step runs, or failed first: a container that is killed cannot say it any more."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._failed = False
+
+    def started(self, name: str) -> None:
+        super().started(name)
+        self._note(name)
+
+    def ended(self, step: Step) -> None:
+        super().ended(step)
+        self._failed = self._failed or bool(step.error)
+        self._note("")
+
+    def _note(self, step: str) -> None:
+        if not self._failed and TERMINATION_LOG.exists():
+            TERMINATION_LOG.write_text(step)
 
 
 def _kept(broken: list[Step], root: str) -> dict[str, str]:

@@ -261,5 +261,7 @@ def _explain(name: str, code: int, error: str) -> str:
         return error
     number = -code if code < 0 else code - 128
     if number == signal.SIGKILL:
-        return f"{name} was killed (signal 9), perhaps for want of memory: look at the free memory, lower limits.memory, and run again"
+        in_pod = "raise the memory limit in the CronJob mlops (k8s/base/pipeline), then run again"
+        cure = in_pod if "KUBERNETES_SERVICE_HOST" in os.environ else "look at the free memory, lower limits.memory, and run again"
+        return f"{name} was killed (signal 9), perhaps for want of memory: {cure}"
     return f"{name} ended with exit code {code} and left no word why: see its log"

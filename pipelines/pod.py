@@ -16,6 +16,7 @@ PATIENCE = 60.0  # seconds that the cluster may be silent
 START = 300.0  # seconds until a pod must have begun: a node may have to be made for it
 GRACE = 45.0  # seconds that a stopped pod may go on
 QUIET = (5.0, 60.0)  # seconds to connect, and without a line until we look at the pod again
+KILLED = 137  # exit code of a process that was killed: 128 + SIGKILL
 NO_CONTAINER = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError")
 
 
@@ -27,6 +28,7 @@ class Follower:
         self._namespace, self._job, self._say = namespace, job, say
         self._shown = 0
         self._told = ""
+        self._seen: V1Pod | None = None
 
     def outcome(self) -> int:
         """Tell every line of the log until the pod has ended; return its exit code.
@@ -65,6 +67,7 @@ class Follower:
         if pod is None:
             self._explain_absence()
             return None
+        self._seen = pod
         state = _state(pod)
         if state and (state.running or state.terminated):
             self._tell(pod, follow=state.running is not None)
@@ -113,6 +116,9 @@ class Follower:
                 raise UserError(f"the Job {self._job} was deleted by somebody: run again") from error
             raise
         for condition in job.status.conditions or []:
+            if condition.type == "Failed" and condition.reason == "BackoffLimitExceeded" and self._seen:
+                why = _disruption(self._seen) or "somebody deleted it, or its node is gone"
+                raise UserError(f"the pod {self._seen.metadata.name} was removed before it had ended ({why}): run again")
             if condition.type == "Failed":
                 raise UserError(f"the Job {self._job} ended as {condition.reason}: {condition.message}")
         refused = self._events("Job", self._job, "FailedCreate")
@@ -150,9 +156,26 @@ def _state(pod: V1Pod) -> V1ContainerState | None:
 
 
 def _explain_kill(pod: V1Pod, state: V1ContainerState) -> None:
-    if state.terminated.reason == "OOMKilled":
-        limit = pod.spec.containers[0].resources.limits["memory"]
-        raise UserError(f"the pod was killed at its memory limit of {limit}: raise it in the CronJob mlops (k8s/base/pipeline), then run again")
+    """Raise if the container was killed: it could not say so itself. Its termination message names the step that ran."""
+    ended = state.terminated
+    if ended.exit_code == 0:
+        return
+    what = f"the step {ended.message}" if ended.message else "the command"
+    memory = (pod.spec.containers[0].resources.limits or {}).get("memory")
+    limit = f"the pod's memory limit of {memory}" if memory else "the memory that its node has free"
+    cure = "raise it in the CronJob mlops (k8s/base/pipeline)"
+    if ended.reason == "OOMKilled":
+        raise UserError(f"{what} was killed at {limit}: {cure}, then run again")
+    if pod.status.reason or (removed := _disruption(pod)):
+        why = f"{pod.status.reason}: {pod.status.message}" if pod.status.reason else removed
+        raise UserError(f"{what} was ended with its pod ({why}): run again, on a node with room")
+    if ended.exit_code == KILLED:
+        raise UserError(f"{what} was killed (exit code {KILLED}): if it needs more than {limit}, {cure}, then run again")
+
+
+def _disruption(pod: V1Pod) -> str:
+    """Say why the cluster removes a pod, such as for a drain of its node."""
+    return next((str(each.message) for each in pod.status.conditions or [] if each.type == "DisruptionTarget" and each.status == "True"), "")
 
 
 def _refused(message: str) -> str:

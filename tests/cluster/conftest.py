@@ -72,23 +72,25 @@ def driver(cluster: Cluster, worker_id: str) -> Iterator[Driver]:
 @pytest.fixture(scope="session")
 def stores(cluster: Cluster) -> Iterator[None]:
     """The cluster's object storage and registry, in the environment of this process, as a step has them."""
-    with connected(cluster) as environment, pytest.MonkeyPatch.context() as patch:
+    with connected(cluster), pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLOPS_HOME", raising=False)
-        for key, value in environment.items():
-            patch.setenv(key, value)
-        mlflow_connection.session().headers["connection"] = "close"  # a forwarded port does not tell that the server has closed a connection
         yield
 
 
 @contextmanager
 def connected(cluster: Cluster) -> Iterator[dict[str, str]]:
-    """Forward ports to MinIO and MLflow; gives the environment of a step on this machine."""
+    """Forward ports to MinIO and MLflow; sets the environment of a step on this machine, and gives it."""
     secret = cluster.get("secret", PIPELINE, "mlops-s3")
     assert secret
     keys = {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
     with cluster.forward(PLATFORM, "svc/minio", 9000) as minio, cluster.forward(PLATFORM, "svc/mlflow", 5000) as mlflow:
         addresses = {"AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{minio}", "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{mlflow}"}
-        yield {"AWS_REGION": "us-east-1"} | keys | addresses
+        environment = {"AWS_REGION": "us-east-1"} | keys | addresses
+        with pytest.MonkeyPatch.context() as patch:
+            for key, value in environment.items():
+                patch.setenv(key, value)
+            mlflow_connection.session().headers["connection"] = "close"  # a forwarded port does not tell that the server has closed a connection
+            yield environment
 
 
 @pytest.fixture
