@@ -16,6 +16,7 @@ from pipelines import follow as kubeflow_run
 from pipelines.follow import Ended, memory_limit, pod_log, stored_log
 from pipelines.kubeflow import Kubeflow
 from pipelines.submit import Submitted
+from pipelines.workflow import Workflow
 
 REPORT = "report"  # the step whose log ends with the verdict and the addresses
 
@@ -116,6 +117,8 @@ class _Logs:
         text = stored_log(self._root, self._package.stem, self._submitted.run_id, end.name)
         if not text and end.pod:
             text = pod_log(self._kubeflow, self._submitted, end.pod)
+        if not text and end.state != "SUCCEEDED":
+            text = Workflow(self._kubeflow.namespace or "kubeflow", self._submitted.run_id, {end.name}).log(end.name)
         if text:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")

@@ -11,7 +11,7 @@ from urllib3.exceptions import HTTPError
 from core.cluster import NO_IMAGE
 from core.errors import UserError
 
-POLL = 0.5
+POLL = 0.2
 PATIENCE = 60.0  # seconds that the cluster may be silent
 START = 300.0  # seconds until a pod must have begun: a node may have to be made for it
 GRACE = 45.0  # seconds that a stopped pod may go on

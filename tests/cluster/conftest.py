@@ -77,6 +77,13 @@ def stores(cluster: Cluster) -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def kubeconfig(bare_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets the command line find the cluster, and keeps what it sets."""
+    monkeypatch.setenv("KUBECONFIG", bare_cluster.environment["KUBECONFIG"])
+    monkeypatch.setenv("IMAGE", "")
+
+
 @contextmanager
 def connected(cluster: Cluster) -> Iterator[dict[str, str]]:
     """Forward ports to MinIO and MLflow; sets the environment of a step on this machine, and gives it."""

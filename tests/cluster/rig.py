@@ -100,6 +100,27 @@ class Cluster:
         """Merge a change into an object."""
         self.kubectl("patch", kind, name, "-n", namespace, "--type=merge", "-p", json.dumps(change))
 
+    def evict(self, namespace: str, pod: str) -> None:
+        """Evict a pod, as a drain of its node does: it is asked to end, and has its grace period."""
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": namespace}}
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod}/eviction"
+        self.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
+
+    def kill(self, pod: Object) -> None:
+        """Kill a pod's container whole, as the kernel does."""
+        container = pod["status"]["containerStatuses"][0]["containerID"].rpartition("/")[2]
+        done = self.enter("/bin/sh", "-c", f"ctr -n k8s.io tasks kill -s SIGKILL {container}")
+        assert done.code == 0, done.err
+
+    @contextmanager
+    def full(self, namespace: str) -> Iterator[None]:
+        """Leave no room in a namespace for one more pod."""
+        quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "full", "namespace": namespace}}
+        self.apply(quota | {"spec": {"hard": {"pods": "0"}}})
+        wait_until(lambda: (self.get("resourcequota", namespace, "full") or {}).get("status", {}).get("hard"), 20, "the quota")
+        yield
+        self.delete("resourcequota", namespace, "full")
+
     def exec(self, namespace: str, pod: str, *command: str, stdin: str | bytes | None = None, seconds: float = 180) -> Ended:
         """Run a command in a pod to its end."""
         given = ("-i",) if stdin is not None else ()

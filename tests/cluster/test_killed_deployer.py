@@ -80,10 +80,8 @@ def test_a_killed_deployer_leaves_what_the_next_one_puts_in_order(
 
 
 def evict(cluster: Cluster, pod: str) -> None:
-    """Evict it, as a drain of its node does: it is asked to end, and has its grace period."""
-    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": PIPELINE}}
-    path = f"/api/v1/namespaces/{PIPELINE}/pods/{pod}/eviction"
-    cluster.kubectl("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
+    """Evict it, as a drain of its node does."""
+    cluster.evict(PIPELINE, pod)
 
 
 def remove(cluster: Cluster, pod: str) -> None:
