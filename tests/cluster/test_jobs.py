@@ -27,7 +27,7 @@ LIMIT = "64Mi"
 SECONDS = 30  # within which a user hears why nothing happens
 LIMITED = f"the pod's memory limit of {LIMIT}"
 CURE = "raise it in the CronJob mlops (k8s/base/pipeline), then run again"
-SCANT = "300Mi"  # starts the runner, but not every step beside it
+SCANT = "200Mi"  # enough for the runner and small steps, not for transform and train
 BEGIN = "printf train >/dev/termination-log; echo begun; exec "  # as local.job notes its step
 HEEDS = "sh -c \"trap 'exit 130' TERM; sleep 60 & wait\""  # as a step heeds the request to end
 
