@@ -58,7 +58,7 @@ def train(folder: Path, console: Console) -> bool:
             "build an image of that commit (make image), push it, and name it with --image"
         )
     console.print(f"{usecase.description}\n{usecase.name}, run {run_id}", style="dim", markup=False, soft_wrap=True)
-    steps = execute(usecase, package, run_id, Path(tempfile.gettempdir(), "run", run_id), _Noted(console))
+    steps = execute(usecase, package, run_id, Path(tempfile.gettempdir(), "run", run_id), NotedDisplay(console))
     page = {"report": "report.html on the run's page in MLflow"}
     if any(step.error for step in steps):
         logs = _kept([step for step in steps if step.error], f"{storage.artifacts()}/{package.stem}/{run_id}")
@@ -68,7 +68,7 @@ def train(folder: Path, console: Console) -> bool:
     return True
 
 
-class _Noted(Display):
+class NotedDisplay(Display):
     """Also notes which step runs, or failed first: a container that is killed cannot say it any more."""
 
     def __init__(self, console: Console) -> None:

@@ -11,10 +11,12 @@ from uuid import uuid4
 
 import pytest
 from kfp import compiler, dsl
+from rich.console import Console
 
 from core import storage
 from core.configtext import parameter
 from core.featurecode import FOLDER, code_digest
+from local import job
 from local.platform import Platform
 from local.runner import Step, run
 from pipelines.package import COMPILED
@@ -119,6 +121,22 @@ def test_a_step_that_fails_in_a_pod_ends_it_with_1_and_its_log_is_kept_on_s3(tmp
     assert next(line for line in out.splitlines() if line.startswith("failed after ")).partition("extract: ")[2]
     log = next(line.removeprefix("log  ") for line in out.splitlines() if line.startswith("log  "))
     assert b"failed: " in storage.read(log)
+
+
+def test_a_pod_notes_the_step_that_runs_or_failed_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    note = tmp_path / "termination-log"
+    note.touch()
+    monkeypatch.setattr(job, "TERMINATION_LOG", note)
+    display = job.NotedDisplay(Console(quiet=True))
+    noted = []
+
+    for name, error in {"extract": "", "train": "train was killed", "report": ""}.items():
+        display.started(name)
+        noted.append(note.read_text())
+        display.ended(Step(name, 1.0, "", error, tmp_path / "log"))
+        noted.append(note.read_text())
+
+    assert noted == ["extract", "", "train", "train", "train", "train"]
 
 
 def test_a_config_that_is_wrong_in_a_pod_is_one_line(tmp_path: Path) -> None:
