@@ -76,10 +76,12 @@ class NotedDisplay(Display):
         self._failed = False
 
     def started(self, name: str) -> None:
+        """Show it, and note it."""
         super().started(name)
         self._note(name)
 
     def ended(self, step: Step) -> None:
+        """Show how it went; the first that failed stays noted."""
         super().ended(step)
         self._failed = self._failed or bool(step.error)
         self._note("")
