@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, PrivateAttr, field_validator, model_validator
 
 from core.contract import Contract
-from core.frozen import Bytes, Float, Frozen, Identifier, Int, count, pattern
+from core.frozen import Bytes, Float, Frozen, Identifier, Int, pattern
 from core.metrics import METRICS
-from core.resources import LEAST
+from core.resources import LEAST, count
 from core.sources import Source
 from core.targets import Loads
 

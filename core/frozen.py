@@ -29,8 +29,3 @@ class Frozen(BaseModel):
     """Refuses unknown keys, never changes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-def count(size: str) -> int:
-    """Return the bytes of a size such as 512MB, a thousand thousands each, or 512Mi, 1024 times 1024 each."""
-    return int(size[:-2]) * {"MB": 10**6, "GB": 10**9, "Mi": 2**20, "Gi": 2**30}[size[-2:]]

@@ -1,10 +1,13 @@
-"""What a pod requests: a share of its limits."""
+"""Sizes, and what a pod requests: a share of its limits."""
 
 from math import ceil
 
-from core.frozen import count
-
 LEAST = "256Mi"  # a step or a server with its libraries loaded
+
+
+def count(size: str) -> int:
+    """Return the bytes of a size such as 512MB, a thousand thousands each, or 512Mi, 1024 times 1024 each."""
+    return int(size[:-2]) * {"MB": 10**6, "GB": 10**9, "Mi": 2**20, "Gi": 2**30}[size[-2:]]
 
 
 def requests(cpu: str, memory: str, share: float) -> dict[str, str]:

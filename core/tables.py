@@ -12,7 +12,7 @@ import duckdb
 from core.bundle import Input
 from core.config import UseCase
 from core.errors import UserError, first_line
-from core.frozen import count
+from core.resources import count
 
 THREADS = 2
 WIDE = 1_000  # columns, from which on one thread works: each holds 2,048 values of every column, in several vectors

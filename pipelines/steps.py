@@ -93,7 +93,7 @@ class Steps:
         Args:
             component: The component.
             sources: Whether it talks to the servers that data come from or go to.
-            deployer: Whether it changes what serves: only such a task gets the token for it.
+            deployer: Whether it changes what serves: only such a task gets the token and the settings for it.
             spark: With which Spark it works.
         """
 
@@ -112,7 +112,7 @@ class Steps:
             if sources:
                 _introduce(made)
             if deployer:
-                kubernetes.use_secret_as_volume(made, TOKEN, TOKEN_FOLDER, optional=True)
+                _empower(made)
             if spark:
                 _enlarge(made, spark)
             return made
@@ -145,10 +145,16 @@ def _equip(task: dsl.PipelineTask) -> None:
         task.set_env_variable(name, value)
     task.set_env_variable("IMAGE", IMAGE)  # by which a registered version is served later
     kubernetes.use_field_path_as_env(task, "KFP_RUN_ID", "metadata.labels['pipeline/runid']")
-    kubernetes.use_config_map_as_env(task, SETTINGS, RENAMED | {name: name for name in (*CONNECTION, *SERVING, POD_TEMPLATE)}, optional=True)
+    kubernetes.use_config_map_as_env(task, SETTINGS, RENAMED | {name: name for name in (*CONNECTION, POD_TEMPLATE)}, optional=True)
     kubernetes.use_config_map_as_volume(task, CERTIFICATES, CERTIFICATES_FOLDER, optional=True)
     for secret, keys in SECRETS.items():
         kubernetes.use_secret_as_env(task, secret, {name: name for name in keys}, optional=True)
+
+
+def _empower(task: dsl.PipelineTask) -> None:
+    """Let a task change what serves."""
+    kubernetes.use_config_map_as_env(task, SETTINGS, {name: name for name in SERVING}, optional=True)
+    kubernetes.use_secret_as_volume(task, TOKEN, TOKEN_FOLDER, optional=True)
 
 
 def _introduce(task: dsl.PipelineTask) -> None:

@@ -16,9 +16,9 @@ from pydantic import TypeAdapter
 from core import processes
 from core.config import Serving as Settings
 from core.errors import UserError
-from core.frozen import count
 from core.processes import Process
 from core.registry import Version
+from core.resources import count
 
 STARTING = ".starting.json"  # a server that is not proven yet; what kills the deployer leaves it behind
 SECONDS = 180  # until a server is ready, as long as its process lives

@@ -15,7 +15,7 @@ from components.extract.delivery import Delivery, Request
 from components.extract.text import check_kind, in_utf8
 from core.csvoptions import DEFAULT
 from core.errors import UserError, first_line
-from core.frozen import count
+from core.resources import count
 from core.sources import Files, Kind, format_of
 from core.tables import columns, connect, path_literal, without_room, write_parquet
 

@@ -24,8 +24,8 @@ from core.configtext import where
 from core.errors import UserError
 from core.featurecheck import table_problems
 from core.featurecode import table
-from core.frozen import count
 from core.keys import key_columns
+from core.resources import count
 from core.tables import FLOATS, SPLITS, WIDE, columns, connect, identifier, known, path_literal, view_columns, write_parquet
 from core.tracking import Run
 

@@ -29,6 +29,7 @@ from tests.contract.compiling import compile_wine, in_a_thread
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("cli", "components", "core", "local", "pipelines", "serving", "usecases")
 EXECUTORS = [pytest.param(name, f"exec-{step}", id=f"{name}-{step}") for name in names() for step in sorted(set(STEPS) - {"load"})]
+DEPLOYERS = ("exec-deploy", "exec-serve")
 DIGEST = "registry.example/mlops@sha256:" + 64 * "0"
 
 
@@ -206,9 +207,9 @@ def test_a_step_learns_addresses_credentials_and_the_runs_id_from_its_pod(name: 
     variables = {pair["envVar"] for item in items for pair in item["keyToEnv"]}
     referred = {pair.get("configMapKey") or pair["secretKey"] for item in items for pair in item["keyToEnv"]}
     secrets = {key for keys in SECRETS.values() for key in keys}
-    assert variables == {"MLOPS_MLFLOW_URI", "POD_TEMPLATE", *CONNECTION, *SERVING} | secrets
-    options = {"AWS_ENDPOINT_URL_STS", "SSL_CERT_FILE", "POD_TEMPLATE"}
-    assert referred - set(yaml.safe_load((ROOT / "k8s/base/pipeline/configmap.yaml").read_text())["data"]) == secrets | options
+    assert variables == {"MLOPS_MLFLOW_URI", "POD_TEMPLATE", *CONNECTION, *(SERVING if executor in DEPLOYERS else ())} | secrets
+    options = {"AWS_ENDPOINT_URL_STS", "SSL_CERT_FILE", "POD_TEMPLATE", *SERVING}
+    assert referred - set(yaml.safe_load((ROOT / "k8s/base/pipeline/configmap.yaml").read_text())["data"]) - options == secrets
     assert all(item["optional"] for kind in ("configMapAsEnv", "secretAsEnv") for item in settings[kind])
     assert settings["fieldPathAsEnv"] == [{"name": "KFP_RUN_ID", "fieldPath": "metadata.labels['pipeline/runid']"}]
     assert {item["name"] for item in literal}.isdisjoint(variables)
@@ -230,13 +231,13 @@ def test_only_deploy_and_serve_mount_the_token_that_may_deploy(name: str, execut
     mounts = {
         item["secretName"]: (item["mountPath"], item["optional"]) for item in settings.get("secretAsVolume", []) if item["secretName"] != SOURCES
     }
-    assert mounts == ({TOKEN: (TOKEN_FOLDER, True)} if executor in ("exec-deploy", "exec-serve") else {})
+    assert mounts == ({TOKEN: (TOKEN_FOLDER, True)} if executor in DEPLOYERS else {})
 
 
 def test_every_setting_that_the_deployment_reads_reaches_the_step() -> None:
-    code = (Path(__file__).parents[2] / "components" / "deploy" / "cluster" / "objects.py").read_text()
+    folder = ROOT / "components" / "deploy" / "cluster"
 
-    assert set(re.findall(r"SERVING_[A-Z_]+", code)) == set(SERVING)
+    assert {name for path in folder.glob("*.py") for name in re.findall(r"SERVING_[A-Z_]+", path.read_text())} == set(SERVING)
 
 
 @pytest.mark.parametrize("name", names())

@@ -69,7 +69,7 @@ def settings() -> Settings:
         _number("SERVING_TIMEOUT_SECONDS", 300),
         os.environ.get("SERVING_SERVICE_TYPE") or "ClusterIP",
         _number("SERVING_GRPC_PORT", 0, least=0),
-        _annotations("SERVING_ACCOUNT_ANNOTATIONS"),
+        annotations("SERVING_ACCOUNT_ANNOTATIONS"),
         _own_namespace() or Settings.pipeline_namespace,
         tuple(os.environ.get("SERVING_IMAGES", "").split()),
         pod_template(),
@@ -203,15 +203,15 @@ def _number(name: str, default: int, least: int = 1) -> int:
     return int(text)
 
 
-def _annotations(name: str) -> dict[str, str]:
-    """Read annotations, which are a YAML mapping of texts."""
+def annotations(name: str) -> dict[str, str]:
+    """Read annotations, a YAML map of texts, from the environment."""
     text = os.environ.get(name, "")
     try:
         value = yaml.safe_load(text) or {}
     except yaml.YAMLError:
         value = text
     if not isinstance(value, dict) or not all(isinstance(each, str) for pair in value.items() for each in pair):
-        raise UserError(f"{name} is not a mapping of texts: correct it in the ConfigMap mlops, such as `eks.amazonaws.com/role-arn: arn:...`")
+        raise UserError(f"{name}={text} is not a map of texts such as {{example.com/key: 'value'}}: correct it in the ConfigMap mlops")
     return value
 
 

@@ -6,8 +6,6 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-import yaml
-
 from components.deploy.cluster import objects
 from components.deploy.cluster.ownership import require_own
 from core import cluster
@@ -152,7 +150,7 @@ def outside() -> Outside | None:
     if kind not in KINDS:
         raise UserError(f"SERVING_ROUTE={kind} is none of none, {', '.join(KINDS)}: {CORRECT}")
     host = _matching("SERVING_HOST", NAME, "a host name such as models.example.com", required=True)
-    annotations = _annotations()
+    annotations = objects.annotations("SERVING_ROUTE_ANNOTATIONS")
     if kind == "HTTPRoute":
         gateway = _matching("SERVING_GATEWAY", rf"{LABEL}/{NAME}(/{NAME})?", "a Gateway such as infra/public/https", required=True)
         return Outside(kind, host, _paths(), tuple(gateway.split("/")), annotations=annotations)
@@ -174,14 +172,3 @@ def _paths() -> tuple[str, ...]:
         if not re.fullmatch(r"(/[A-Za-z0-9_:-][A-Za-z0-9._:-]*)+|/", path):
             raise UserError(f"SERVING_PUBLIC_PATHS={path} is not a path such as /invocations: {CORRECT}")
     return paths
-
-
-def _annotations() -> dict[str, str]:
-    text = os.environ.get("SERVING_ROUTE_ANNOTATIONS", "")
-    try:
-        read = yaml.safe_load(text) or {}
-    except yaml.YAMLError:
-        read = None
-    if not isinstance(read, dict) or not all(isinstance(each, str) for pair in read.items() for each in pair):
-        raise UserError(f"SERVING_ROUTE_ANNOTATIONS={text} is not a map of texts such as {{example.com/key: 'value'}}: {CORRECT}")
-    return read

@@ -17,7 +17,7 @@ import urllib3
 from components.extract.delivery import Delivery, Request
 from components.extract.formats import named
 from core.errors import UserError
-from core.frozen import count
+from core.resources import count
 from core.sources import HttpsSource
 
 TRIES = 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -66,6 +67,7 @@ def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Api]]:
         for name, value in {"NAMESPACE": "models", "ROUTE": "HTTPRoute", "HOST": "models.example.com", "GATEWAY": "infra/public"}.items():
             monkeypatch.setenv(f"SERVING_{name}", value)
         monkeypatch.setattr(cluster, "PATIENCE", 0.0)
+        monkeypatch.setattr(cluster, "_away_at", -math.inf)
         cluster._api.cache_clear()
         Api.there, Api.changes = {}, []
         yield Api
