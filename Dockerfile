@@ -25,7 +25,8 @@ RUN python3 -m compileall -q --invalidation-mode unchecked-hash .
 
 FROM ${PYTHON_IMAGE} AS runtime
 RUN cd / && rm -rf usr/lib/python3*/ensurepip usr/local/lib/python3*/ensurepip usr/local/lib/python3*/site-packages/* usr/local/bin/pip* usr/local/bin/wheel \
-    usr/lib/python3/dist-packages usr/bin/pip*
+    usr/lib/python3/dist-packages usr/bin/pip* \
+ && python3 -m compileall -q --invalidation-mode unchecked-hash "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" # 0.3 s of each start
 COPY --from=environment /opt/venv /opt/venv
 ENV PATH=/opt/venv/bin:$PATH PYTHONPATH=/app PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/tmp MLFLOW_DISABLE_TELEMETRY=true \
     USER=mlops LOGNAME=mlops GIT_PYTHON_REFRESH=quiet
