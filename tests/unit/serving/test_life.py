@@ -47,7 +47,7 @@ def test_another_digest_is_refused(launcher: Launcher, wine: Trained) -> None:
         pytest.param("s3://models/wine/none.zip", {"AWS_SECRET_ACCESS_KEY": "wrong"}, "the secret key is wrong", id="wrong secret"),
         pytest.param("s3://models/wine/none.zip", {"AWS_ACCESS_KEY_ID": "nobody"}, "the access key is unknown", id="unknown key"),
         pytest.param("s3://models/wine/none.zip", {"AWS_ENDPOINT_URL_S3": NOWHERE}, "does not answer", id="no S3 server"),
-        pytest.param("s3://models/wine/none.zip", {"AWS_ENDPOINT_URL_S3": ""}, "object storage is not configured", id="no address"),
+        pytest.param("s3://models/wine/none.zip", {"AWS_ENDPOINT_URL_S3": "", "AWS_REGION": ""}, "object storage is not configured", id="no address"),
         pytest.param("models/wine/none.zip", {}, "is not an S3 address", id="not an address"),
     ],
 )
