@@ -16,6 +16,7 @@ import urllib3
 
 from components.extract.delivery import Delivery, Request
 from components.extract.formats import named
+from core.certificates import ca_bundle
 from core.errors import UserError
 from core.resources import count
 from core.sources import HttpsSource
@@ -74,6 +75,7 @@ def fetch(source: HttpsSource, request: Request) -> Delivery:
 def _download(source: HttpsSource, target: Path) -> Version:
     version = Version()
     with requests.Session() as session:
+        session.verify = ca_bundle("REQUESTS_CA_BUNDLE") or True
         for number in range(1, TRIES + 1):
             try:
                 with _errors(source):
@@ -108,9 +110,7 @@ def _errors(source: HttpsSource) -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise UserError(f"{source.address} does not fit on the disk: make room, then run again") from error
-        if error.errno is not None:
-            raise
-        raise UserError(f"{source.address}: REQUESTS_CA_BUNDLE names no file of certificates: correct it") from error
+        raise
 
 
 def _continue(session: requests.Session, source: HttpsSource, target: Path, version: Version) -> None:
@@ -133,7 +133,7 @@ def _answered(session: requests.Session, source: HttpsSource, headers: dict[str,
     """Ask, follow redirects; names and passwords of ~/.netrc go to the host that they are for, and to no other."""
     url = source.url
     for _ in range(REDIRECTS + 1):
-        response = session.get(url, headers=headers, stream=True, allow_redirects=False, timeout=SILENCE)
+        response = session.get(url, headers=headers, stream=True, allow_redirects=False, timeout=SILENCE, verify=session.verify)
         if not response.is_redirect:
             _check_status(source, response, urlsplit(url).hostname)
             return response

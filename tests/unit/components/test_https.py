@@ -232,16 +232,23 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(server: Server, tmp_pa
     found = refused(f"{url}?customer=secret", tmp_path)
 
     cure = "correct the address, or name its authority's certificate in REQUESTS_CA_BUNDLE"
-    assert found == f"{url}: the server's certificate is not accepted (self-signed certificate): {cure}"
+    assert found == f"{url}: the server's certificate is not accepted (unable to get local issuer certificate): {cure}"
 
 
-def test_certificates_that_are_not_there_are_named(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "nothing.pem"))
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
+def test_certificates_come_from_the_file_that_a_variable_names(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE")
     url = server.say("/bundle.csv", Answer(BODY))
 
-    found = refused(url, tmp_path)
+    monkeypatch.setenv(variable, server.certificate)
+    assert fetched(url, tmp_path).files[0].read_bytes() == BODY
 
-    assert found == f"{url}: REQUESTS_CA_BUNDLE names no file of certificates: correct it"
+    monkeypatch.setenv(variable, str(tmp_path / "nothing.pem"))
+    folder = tmp_path / "again"
+    folder.mkdir()
+    assert refused(url, folder).startswith(f"{variable} names {tmp_path}/nothing.pem, which is no file: correct it")
 
 
 def test_what_the_server_compressed_is_named_so(server: Server, tmp_path: Path) -> None:
