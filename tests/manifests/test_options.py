@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from components.deploy.cluster.objects import A_USECASE
-from components.deploy.cluster.routes import KINDS, ROLE
+from components.deploy.cluster.routes import KINDS, PUBLIC_PATHS, ROLE
 from components.transform.engines.spark.pods import TEMPLATE
 from core.config import RESERVED, Serving
 from core.pod_template import POD_TEMPLATE, parsed
@@ -87,7 +87,8 @@ def test_models_are_outside_by_settings_rights_and_a_way_in(built: Built, option
 def test_nothing_is_outside_by_default(built: Built) -> None:
     documents = [*built("overlays/local"), *built("overlays/gateway")]
 
-    assert _find(documents, "ConfigMap mlops/mlops")["data"]["SERVING_ROUTE"] == "none"
+    settings = _find(documents, "ConfigMap mlops/mlops")["data"]
+    assert (settings["SERVING_ROUTE"], settings["SERVING_PUBLIC_PATHS"]) == ("none", ",".join(PUBLIC_PATHS))
     assert "NetworkPolicy mlops-serving/ingress" not in map(named, built("overlays/local"))
     assert not {"Ingress", "HTTPRoute", "Gateway"} & {document["kind"] for document in documents}
 
