@@ -1,5 +1,6 @@
 """The way to a cluster from the command line: kubectl's context, whether it answers, its refusals."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -22,7 +23,7 @@ def connect() -> ApiClient:
     """
     settings = client.Configuration()
     try:
-        config.load_kube_config(client_configuration=settings)
+        config.load_kube_config(os.environ.get("KUBECONFIG"), client_configuration=settings)
     except (config.ConfigException, OSError) as error:
         raise UserError(f"no cluster is named ({first_line(error)}): set KUBECONFIG to a file that kubectl can use") from error
     settings.retries = False

@@ -17,10 +17,11 @@ from tests.cluster.serving import NAME, require_only
 
 # Runs beside the deployer, to be quick enough: kills it as soon as the cluster is in a certain state, and tells what it left.
 KILL = """
-import json, subprocess, sys
+import json, pathlib, subprocess, sys
 from components.deploy.cluster.objects import labels, settings
 from core import cluster, registry
 
+cluster.act_as(pathlib.Path(cluster.TOKEN_FOLDER))
 point, name, version = sys.argv[1:]
 namespace = settings().namespace
 

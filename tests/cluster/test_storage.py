@@ -65,7 +65,7 @@ def test_all_pods_take_a_new_administrator_at_once(storage: Cluster, monkeypatch
     monkeypatch.setenv("PATH", storage.path)
     monkeypatch.setenv("KUBECONFIG", storage.environment["KUBECONFIG"])
     with client(storage, "minio-0") as before:
-        write(before, "kept")
+        wait_until(lambda: _written(before, "kept"), 90, "the pods to see each other again", pause=1)
     storage.patch("secret", NAMESPACE, "minio-root", {"stringData": {"MINIO_ROOT_PASSWORD": "another-one-for-tests"}})
 
     restart_outdated([NAMESPACE], [])
@@ -124,6 +124,14 @@ def read(connection: Minio, prefix: str) -> dict[str, bytes]:
     """Read all objects, without a second try."""
     with ExitStack() as stack:
         return {name: stack.enter_context(connection.get_object(BUCKET, f"{prefix}/{name}")).read() for name in OBJECTS}
+
+
+def _written(connection: Minio, prefix: str) -> bool:
+    try:
+        write(connection, prefix)
+    except (MinioException, urllib3.exceptions.HTTPError):
+        return False
+    return True
 
 
 def _read_or_nothing(connection: Minio, prefix: str) -> dict[str, bytes]:
