@@ -62,7 +62,8 @@ def production(cluster: Cluster) -> Iterator[dict[str, str]]:
     assert secret
     cluster.apply(namespace, *copied, secret | {"metadata": {"name": "mlops-s3", "namespace": LIMITED}})
     wait_until(lambda: cluster.find("resourcequota", LIMITED)[0].get("status"), 30, "the quota")
-    yield settings | {"SERVING_NAMESPACE": LIMITED, "SERVING_MIN_READY_SECONDS": "2"}
+    own = {"SERVING_NAMESPACE": LIMITED, "SERVING_MIN_READY_SECONDS": "2"}
+    yield settings | own | {"SERVING_ROUTE": "none", "SERVING_IMAGES": ""}  # this cluster has neither its Gateway nor its registry
     cluster.kubectl("delete", "namespace", LIMITED, "--wait=false")
 
 
