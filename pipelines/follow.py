@@ -92,7 +92,8 @@ def follow(
             looks += 1
             if looks > LATE or not watch.running:
                 watch.close(run.state)
-                return str(run.state), next((f"{step}: {text}" for step, text in watch.messages.items() if step not in names), "")
+                failed = next((name for name in watch.messages if name not in names), "")
+                return str(run.state), f"{failed}: {workflow.driver_error(failed) or watch.messages[failed]}" if failed else ""
         elif time.monotonic() > deadline:
             raise UserError(f"the run is still {run.state} after {timeout:.0f} s: follow it at {submitted.link}")
         time.sleep(poll if not has_ended else min(poll, 1))

@@ -1,5 +1,6 @@
 """The Argo Workflow behind a run on Kubeflow: why a pod waits or was ended, which Kubeflow's API does not say."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ GROUP, VERSION, PLURAL = "argoproj.io", "v1alpha1", "workflows"
 RUN = "pipeline/runid"  # label of a run's Workflow and pods
 NODE = "workflows.argoproj.io/node-id"  # annotation of a pod
 STEP_CONTAINER = "main"
+DRIVER_ERROR = re.compile(r"KFP driver: .*\) failed: (.+)")
 WAITING, BROKEN = ("Pending",), ("Error", "Failed")
 TIMEOUT = 10
 UNTOLD = ("PodInitializing", "ContainerCreating")  # what every pod goes through
@@ -74,6 +76,11 @@ class Workflow:
             return str(response.data.decode(errors="replace"))
         except (ApiException, HTTPError, OSError):
             return ""
+
+    def driver_error(self, name: str) -> str:
+        """Return why a driver failed, from its log; empty if that does not say so or cannot be read."""
+        said = DRIVER_ERROR.findall(self.log(name))
+        return str(said[-1]) if said else ""
 
     def _without_untold(self, nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Leave out what passes by itself. Argo does not say if an init container lacks its image, so its pod is asked."""

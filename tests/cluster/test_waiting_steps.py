@@ -73,17 +73,19 @@ def test_a_missing_image_of_an_init_container_is_named_though_argo_does_not(argo
 
 def test_log_of_a_step_on_kubeflow_that_was_killed_is_read_from_its_pod(argo: Cluster) -> None:
     pod = _step_pod("killed", image=IMAGE)
-    pod["spec"]["containers"][0]["command"] = ["sh", "-c", "echo the last line; sleep 60"]
+    driver = "KFP driver: driver.Container(taskName=train) failed: MLflow run ID is empty"
+    pod["spec"]["containers"][0]["command"] = ["sh", "-c", f"echo '{driver}'; echo the last line; sleep 60"]
     argo.apply(pod)
-    log = Workflow(SPACE, "killed", {"train"}).log
+    workflow = Workflow(SPACE, "killed", {"train"})
     argo.kubectl("wait", "--for=condition=Ready", "pod/killed", "-n", SPACE, "--timeout=30s")
 
     argo.kill(argo.get("pod", SPACE, "killed") or {})
     argo.kubectl("wait", "--for=jsonpath={.status.phase}=Failed", "pod/killed", "-n", SPACE, "--timeout=30s")
     argo.apply(_workflow("killed", "main: Error (exit code 137)", phase="Failed"))
 
-    assert log("train") == "the last line\n"
-    assert log("extract") == ""
+    assert workflow.log("train") == f"{driver}\nthe last line\n"
+    assert workflow.log("extract") == ""
+    assert workflow.driver_error("train") == "MLflow run ID is empty"
 
 
 def test_a_step_on_kubeflow_that_a_quota_refuses_is_named(argo: Cluster) -> None:
