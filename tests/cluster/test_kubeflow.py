@@ -47,7 +47,7 @@ def runs(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
     ("who", "reaches"),
     [
         pytest.param("step", RUNS | {"object storage", "MLflow"}, id="a step"),
-        pytest.param("kfp-driver", RUNS, id="Kubeflow's driver"),
+        pytest.param("kfp-driver", RUNS | {"MLflow"}, id="Kubeflow's driver: MLflow for the plugin"),
         pytest.param("notebook", EVERYTHING, id="a notebook of the same profile"),
         pytest.param("ml-pipeline-ui", EVERYTHING | {"object storage"}, id="Kubeflow's pages: artifacts, too"),
         pytest.param("ml-pipeline", EVERYTHING | {"object storage", "MLflow"}, id="Kubeflow's API server: MLflow for its plugin"),
