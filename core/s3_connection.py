@@ -37,7 +37,7 @@ def endpoint() -> SplitResult:
         UserError: None is named, or it is no address.
     """
     variable = next((name for name in ENDPOINTS if os.environ.get(name)), "")
-    address = os.environ[variable] if variable else f"https://s3.{region()}.amazonaws.com" if "AWS_REGION" in os.environ else ""
+    address = os.environ[variable] if variable else f"https://s3.{region()}.amazonaws.com" if os.environ.get("AWS_REGION") else ""
     if not address:
         raise UserError(f"object storage is not configured: set {ENDPOINTS[0]} (`mlops platform env` prints the local one)")
     try:
