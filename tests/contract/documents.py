@@ -14,7 +14,8 @@ PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(DOCS.r
 
 BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # What differs from run to run and from machine to machine: addresses of files, ids, numbers and the space before them.
-CHANGING = [(r"\S*/runs/", "RUNS/"), (r"\b\d{8}-\d{6}-[0-9a-f]{4}\b|\b[0-9a-f]{32}\b", "ID"), (r"[+-]?\d[\d,]*(\.\d+)?|\bnull\b", "#"), (r" +", " ")]
+IDS = r"\b\d{8}-\d{6}-[0-9a-f]{4}\b|\b[0-9a-f]{32}\b|\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"
+CHANGING = [(r"\S*/runs/", "RUNS/"), (IDS, "ID"), (r"[+-]?\d[\d,]*(\.\d+)?|\bnull\b", "#"), (r" +", " ")]
 
 
 class Block(NamedTuple):
