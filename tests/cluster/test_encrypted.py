@@ -13,7 +13,7 @@ from cli import apply
 from tests.cluster import overlay
 from tests.cluster.driver import Driver, started
 from tests.cluster.overlay import PIPELINE, PLATFORM, SERVING, wait_until_ready
-from tests.cluster.rig import Cluster, Object
+from tests.cluster.rig import Cluster, Object, wait_until
 from tests.cluster.serving import require_only
 from tests.cluster.test_end_to_end import submit
 from tests.deployer.kubernetes import ASK
@@ -62,10 +62,11 @@ def test_run_ends_in_a_served_model_over_tls_and_with_a_login(cluster: Cluster, 
     said = submit(cluster, USECASE, "evaluate.floor=2", "train.max_trials=2")
 
     assert f"MLflow  https://mlflow.{PLATFORM}.svc.cluster.local:5000/" in said
-    assert encrypted.python(ASK, f"{USECASE}.{SERVING}", USECASE).out.strip()
     status = encrypted.deploy("status", USECASE)
     assert f"{USECASE}: version " in status.out, status.err
-    require_only(cluster, USECASE, status.out.split()[2])
+    version = status.out.split()[2]
+    require_only(cluster, USECASE, version)
+    wait_until(lambda: encrypted.python(ASK, f"{USECASE}.{SERVING}", USECASE).out.strip() == version, 20, "the Service", pause=1)
     addresses = [
         f"{scheme}://mlflow.{PLATFORM}.svc.cluster.local:5000/api/2.0/mlflow/experiments/search?max_results=1" for scheme in ("http", "https")
     ]
