@@ -59,7 +59,7 @@ def encrypted(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_run_ends_in_a_served_model_over_tls_and_with_a_login(cluster: Cluster, encrypted: Driver) -> None:
-    said = submit(cluster, USECASE, "evaluate.floor=2", "train.max_trials=2")
+    said = submit(cluster, USECASE, "train.max_trials=2")
 
     assert f"MLflow  https://mlflow.{PLATFORM}.svc.cluster.local:5000/" in said
     status = encrypted.deploy("status", USECASE)

@@ -147,7 +147,7 @@ def test_new_passwords_reach_every_server_while_a_model_serves(
             apply.apply("test", None)
         # then
         assert counts.failures == {}
-        assert not _servers(cluster) & pods
+        wait_until(lambda: not _servers(cluster) & pods, 90, "the end of the old servers", pause=1)
         with pytest.raises(S3Error, match="SignatureDoesNotMatch"):
             list(_client(minio, old).list_objects("models"))
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", _secret(cluster, *SECRETS["pipeline"])["AWS_SECRET_ACCESS_KEY"])
