@@ -55,7 +55,7 @@ def test_a_run_succeeds_whatever_the_folder_and_the_shell_are(fresh: Path, tmp_p
 
     shown = subprocess.run(["sh", "-c", "umask 077 && make run USECASE=wine"], cwd=fresh, env=shell, capture_output=True, text=True)
     asked = subprocess.run(["sh", "-c", shown.stdout.splitlines()[-1]], env=shell, capture_output=True, text=True)
-    subprocess.run(["make", "stop"], cwd=fresh, check=True)
+    subprocess.run(["make", "stop"], cwd=fresh, env=_shell(), check=True)
 
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "the challenger becomes the first champion" in shown.stdout
