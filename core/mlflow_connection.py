@@ -18,6 +18,9 @@ FALLBACK = "MLOPS_MLFLOW_URI"  # of Kubeflow's steps: KFP's MLflow plugin may se
 if os.environ.get(FALLBACK):  # for `import mlflow`, too
     os.environ.setdefault("MLFLOW_TRACKING_URI", os.environ[FALLBACK])
 
+if os.environ.get("SSL_CERT_FILE"):  # MLflow's own client takes its certificates by another name
+    os.environ.setdefault("REQUESTS_CA_BUNDLE", os.environ["SSL_CERT_FILE"])
+
 USER, PASSWORD, TOKEN = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"
 CERTIFICATE, INSECURE = "MLFLOW_TRACKING_SERVER_CERT_PATH", "MLFLOW_TRACKING_INSECURE_TLS"
 

@@ -50,10 +50,10 @@ class Authority:
         self.certificate = self.folder / "authority.pem"
         self._made(self.certificate, "/CN=the tests' authority")
 
-    def sign(self, target: Path, names: str = "IP:127.0.0.1") -> None:
-        """Write the certificate of a server, and its key beside it."""
+    def sign(self, target: Path) -> None:
+        """Write the certificate of a server at 127.0.0.1, and its key beside it."""
         signer = ("-CA", str(self.certificate), "-CAkey", str(self.certificate.with_suffix(".key")))
-        self._made(target, "/CN=server", *signer, "-addext", f"subjectAltName={names}", "-addext", "basicConstraints=critical,CA:FALSE")
+        self._made(target, "/CN=server", *signer, "-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE")
 
     def _made(self, target: Path, subject: str, *more: str) -> None:
         key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", str(target.with_suffix(".key")))

@@ -1,6 +1,9 @@
 """A real MLflow behind what companies put before it: a login, a path, TLS with their own CA, a page for people."""
 
 import base64
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -147,6 +150,15 @@ def test_private_ca_is_trusted_by_each_variable(gateway: ThreadingHTTPServer, mo
     monkeypatch.setenv(variable, str(tmp_path / "certificate.pem"))
 
     assert reached()
+
+
+def test_mlflows_own_client_trusts_the_same_authority(tmp_path: Path) -> None:
+    code = "import os, core.mlflow_connection; print(os.environ['REQUESTS_CA_BUNDLE'])"
+    environment = {name: value for name, value in os.environ.items() if name != "REQUESTS_CA_BUNDLE"} | {"SSL_CERT_FILE": str(tmp_path / "ca.crt")}
+
+    shown = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout
+
+    assert shown.strip() == str(tmp_path / "ca.crt")
 
 
 def test_untrusted_certificate_is_named_as_such(gateway: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
