@@ -8,7 +8,7 @@ import yaml
 from cli.kubectl import kubectl
 from cli.restart import restart_outdated
 from core.errors import UserError
-from core.image import REPOSITORY
+from core.image import REPOSITORY, repository
 
 OVERLAYS = Path(__file__).resolve().parents[1] / "k8s" / "overlays"
 
@@ -46,8 +46,6 @@ def apply(name: str, image: str | None) -> None:
 
 def _image(image: str) -> dict[str, str]:
     """Return an image as kustomize names it."""
-    name, _, digest = image.partition("@")
-    head, _, last = name.rpartition("/")
-    last, _, tag = last.partition(":")
-    named = {"name": REPOSITORY, "newName": f"{head}/{last}" if head else last}
-    return named | ({"digest": digest} if digest else {"newTag": tag})
+    name, (tagged, _, digest) = repository(image), image.partition("@")
+    version = {"digest": digest} if digest else {"newTag": tagged.removeprefix(name).removeprefix(":")}
+    return {"name": REPOSITORY, "newName": name} | version

@@ -3,8 +3,10 @@
 import ipaddress
 import os
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
+
+import urllib3
 
 from core.errors import UserError
 
@@ -35,6 +37,16 @@ def proxies(address: str) -> dict[str, str]:
     inside = host == "localhost" or "." not in host or host.endswith((".svc", ".svc.cluster.local")) or _is_loopback(host)
     found = "" if inside or proxy_bypass(host) else getproxies().get(parts.scheme) or getproxies().get("all", "")
     return {parts.scheme: found if "://" in found else f"http://{found}"} if found else {}
+
+
+def proxy(address: str) -> tuple[str | None, dict[str, str] | None]:
+    """Return the proxy for an address, without its login, and the login as headers, as urllib3 takes them; None for none."""
+    found = next(iter(proxies(address).values()), "")
+    if not found:
+        return None, None
+    parts = urlsplit(found)
+    login, _, server = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=server)), urllib3.make_headers(proxy_basic_auth=unquote(login)) if login else None
 
 
 def _is_loopback(host: str) -> bool:

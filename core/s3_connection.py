@@ -4,12 +4,12 @@ import functools
 import os
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import urllib3
 from minio.credentials.providers import AWSConfigProvider, ChainedProvider, EnvAWSProvider, IamAwsProvider, Provider
 
-from core.certificates import ca_bundle, proxies
+from core.certificates import ca_bundle, proxy
 from core.errors import UserError
 from core.retry import Retry
 
@@ -109,8 +109,5 @@ def pool(address: str) -> urllib3.PoolManager:
         "cert_reqs": "CERT_REQUIRED",
         "ca_certs": certificates(),  # None: those of this machine
     }
-    proxy = proxies(address).get(urlsplit(address).scheme, "")
-    if not proxy:
-        return urllib3.PoolManager(**options)
-    login = unquote(urlsplit(proxy).netloc.rpartition("@")[0])
-    return urllib3.ProxyManager(proxy, proxy_headers=urllib3.make_headers(proxy_basic_auth=login) if login else None, **options)
+    server, headers = proxy(address)
+    return urllib3.ProxyManager(server, proxy_headers=headers, **options) if server else urllib3.PoolManager(**options)

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import urllib3
 from kfp_server_api import ApiClient, ApiException, Configuration
 
-from core.certificates import ca_bundle, proxies
+from core.certificates import ca_bundle, proxy
 from core.errors import UserError
 from pipelines.login import Login
 
@@ -94,7 +93,10 @@ def connect(host: str | None, namespace: str | None, login_as: str | None = None
 def _client(endpoint: str, login: Login) -> ApiClient:
     settings = Configuration(host=endpoint)
     settings.ssl_ca_cert = ca_bundle(CERTIFICATE)
-    settings.proxy, settings.proxy_headers = _proxy(endpoint)
+    try:
+        settings.proxy, settings.proxy_headers = proxy(endpoint)
+    except ValueError as error:
+        raise UserError(f"{endpoint} is no address ({error}): correct KFP_ENDPOINT") from error
     settings.retries = urllib3.Retry(total=3, connect=2, read=False, redirect=False, status=False, backoff_factor=0.5)
     if login.token():
 
@@ -112,19 +114,6 @@ class _Client(ApiClient):  # type: ignore[misc]
 
     def request(self, *arguments: Any, _request_timeout: int | None = None, **options: Any) -> Any:
         return super().request(*arguments, _request_timeout=_request_timeout or LONGEST, **options)
-
-
-def _proxy(endpoint: str) -> tuple[str | None, dict[str, str] | None]:
-    """Return the proxy for an address, without its login, and the login as headers."""
-    try:
-        proxy = next(iter(proxies(endpoint).values()), "")
-    except ValueError as error:
-        raise UserError(f"{endpoint} is no address ({error}): correct KFP_ENDPOINT") from error
-    if not proxy:
-        return None, None
-    parts = urlsplit(proxy)
-    login, _, server = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=server)), urllib3.make_headers(proxy_basic_auth=login) if login else None
 
 
 def _health(kubeflow: Kubeflow) -> bool:
